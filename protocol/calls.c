@@ -1,0 +1,34 @@
+#include "calls.h"
+
+const char *const status_names[] = { "open", "closed", NULL };
+const char *const reason_names[] = { "accepted", "refused", "timeout", NULL };
+const char *const via_names[] = { "connect", NULL };
+const char *const order_names[] = { "first", "any", "random", NULL };
+
+#define NAMES(jsonrpc_, varlink_)                                                                  \
+	{                                                                                          \
+		.jsonrpc = (jsonrpc_), .varlink = (varlink_)                                       \
+	}
+
+const struct method_names method_check = NAMES("check", PROTOCOL_INTERFACE ".Check");
+const struct method_names method_find = NAMES("find", PROTOCOL_INTERFACE ".Find");
+const struct method_names method_scan = NAMES("scan", PROTOCOL_INTERFACE ".Scan");
+const struct method_names method_wait = NAMES("wait", PROTOCOL_INTERFACE ".Wait");
+const struct method_names method_metrics = NAMES("metrics", PROTOCOL_INTERFACE ".GetMetrics");
+const struct method_names method_info = NAMES("info", PROTOCOL_SERVICE ".GetInfo");
+const struct method_names method_cancel = NAMES("cancel", NULL);
+const struct method_names method_interface_description =
+	NAMES(NULL, PROTOCOL_SERVICE ".GetInterfaceDescription");
+
+const struct field check_params_fields[] = { CHECK_PARAMS(struct check_params) };
+const struct field check_result_fields[] = { CHECK_RESULT(struct check_result, ROW_STRING) };
+const struct field find_params_fields[] = { FIND_PARAMS(struct find_params) };
+const struct field find_result_fields[] = { FIND_RESULT(struct find_result) };
+const struct field scan_params_fields[] = { SCAN_PARAMS(struct scan_params) };
+static const struct field counts_fields[] = { COUNTS(struct counts) };
+const struct field scan_result_fields[] = { SCAN_RESULT(struct scan_result, counts_fields) };
+const struct field scan_progress_fields[] = { SCAN_PROGRESS(struct scan_result) };
+const struct field wait_params_fields[] = { WAIT_PARAMS(struct wait_params) };
+const struct field wait_result_fields[] = { WAIT_RESULT(struct wait_result, ROW_STRING) };
+const struct field metrics_result_fields[] = { METRICS_RESULT(struct metrics_result, ROW_STRING) };
+const struct field no_fields[] = { ROW_END };

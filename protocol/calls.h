@@ -1,0 +1,195 @@
+/*
+ * calls.h: the members of every call and of its result, in the order of the interface, with their
+ * types, ranges and defaults. Written once, as rows over any struct with members of these names:
+ * the daemon binds them to its structs (calls.c), the library to those of portscan.h.
+ */
+
+#pragma once
+
+#include "portlist.h"
+#include "schema.h"
+
+#define TIMEOUT_MS_MAX      600000
+#define TIMEOUT_MS_DEFAULT  400
+#define INTERVAL_MS_MAX     600000
+#define INTERVAL_MS_DEFAULT 50
+#define DEADLINE_MS_MAX     86400000
+#define DEADLINE_MS_DEFAULT 30000
+#define COUNT_MAX           65535
+
+/* 0 is unset in each of them; portscan.h has the same numbers. */
+enum status {
+	STATUS_OPEN = 1,
+	STATUS_CLOSED,
+};
+
+enum reason {
+	REASON_ACCEPTED = 1,
+	REASON_REFUSED,
+	REASON_TIMEOUT,
+};
+
+enum via {
+	VIA_CONNECT = 1,
+};
+
+enum order {
+	ORDER_FIRST = 1,
+	ORDER_ANY,
+	ORDER_RANDOM,
+};
+
+extern const char *const status_names[];
+extern const char *const reason_names[];
+extern const char *const via_names[];
+extern const char *const order_names[];
+
+#define ROW_TIMEOUT(S) ROW_INT(S, timeout_ms, 1, TIMEOUT_MS_MAX, TIMEOUT_MS_DEFAULT)
+#define ROW_VIA(S)     ROW_ENUM(S, via, via_names, VIA_CONNECT)
+
+/* clang-format off: one row a line */
+#define CHECK_PARAMS(S) ROW_PORT(S, port), ROW_HOST(S, host), ROW_TIMEOUT(S), ROW_VIA(S), ROW_END
+
+/* `STRING` is how the struct keeps strings: ROW_STRING or ROW_TEXT. */
+#define CHECK_RESULT(S, STRING)                                                                    \
+	STRING(S, host), STRING(S, address), ROW_PORT(S, port),                                    \
+		ROW_ENUM(S, status, status_names, 0), ROW_ENUM(S, reason, reason_names, 0),        \
+		ROW_COUNT(S, elapsed_us), ROW_END
+
+#define FIND_PARAMS(S)                                                                             \
+	ROW_PORTS(S, ports), ROW_ENUM(S, status, status_names, STATUS_CLOSED), ROW_HOST(S, host),  \
+		ROW_INT(S, count, 1, COUNT_MAX, 1), ROW_ENUM(S, order, order_names, ORDER_FIRST),  \
+		ROW_OPTIONAL_PORTS(S, exclude), ROW_BOOL(S, include_leased), ROW_BOOL(S, strict),  \
+		ROW_TIMEOUT(S), ROW_VIA(S), ROW_END
+
+#define FIND_RESULT(S)                                                                             \
+	ROW_PORT_OR_NULL(S, port), ROW_PORT_ARRAY(S, ports), ROW_COUNT(S, checked),                \
+		ROW_COUNT(S, elapsed_us), ROW_END
+
+#define SCAN_PARAMS(S)                                                                             \
+	ROW_OPTIONAL_PORTS(S, ports), ROW_ENUM(S, status, status_names, STATUS_OPEN),              \
+		ROW_HOST(S, host), ROW_TIMEOUT(S), ROW_VIA(S), ROW_LOOSE_BOOL(S, stream), ROW_END
+
+#define COUNTS(S) ROW_COUNT(S, open), ROW_COUNT(S, closed), ROW_COUNT(S, timeout), ROW_END
+
+/* `counts_fields` is COUNTS() for the struct's own counts. */
+#define SCAN_RESULT(S, counts_fields)                                                              \
+	ROW_PORT_ARRAY(S, ports), ROW_OBJECT(S, counts, counts_fields), ROW_COUNT(S, done),        \
+		ROW_COUNT(S, total), ROW_COUNT(S, elapsed_us), ROW_END
+
+/* The params of a progress notification, behind "id". */
+#define SCAN_PROGRESS(S) ROW_PORT_ARRAY(S, ports), ROW_COUNT(S, done), ROW_COUNT(S, total), ROW_END
+
+#define WAIT_PARAMS(S)                                                                             \
+	ROW_PORT(S, port), ROW_HOST(S, host), ROW_ENUM(S, until, status_names, STATUS_OPEN),       \
+		ROW_INT(S, deadline_ms, 1, DEADLINE_MS_MAX, DEADLINE_MS_DEFAULT),                  \
+		ROW_INT(S, interval_ms, 1, INTERVAL_MS_MAX, INTERVAL_MS_DEFAULT), ROW_TIMEOUT(S),  \
+		ROW_VIA(S), ROW_END
+
+#define WAIT_RESULT(S, STRING)                                                                     \
+	STRING(S, host), STRING(S, address), ROW_PORT(S, port),                                    \
+		ROW_ENUM(S, status, status_names, 0), ROW_ENUM(S, reason, reason_names, 0),        \
+		ROW_COUNT(S, waited_ms), ROW_END
+
+#define METRICS_RESULT(S, STRING) STRING(S, text), ROW_END
+/* clang-format on */
+
+/*
+ * A method: its name in JSON-RPC, and in Varlink with the interface (NULL where it has none
+ * there). `params` and `result` are bound to the structs below; a NULL result stands for one
+ * that is not made from a table.
+ */
+struct method_names {
+	const char *jsonrpc;
+	const char *varlink;
+};
+
+extern const struct method_names method_check, method_find, method_scan, method_wait,
+	method_metrics, method_info, method_cancel, method_interface_description;
+
+/* What the daemon decodes calls to and encodes results from. Strings are borrowed. */
+
+struct check_params {
+	uint16_t port;
+	const char *host;
+	int timeout_ms;
+	enum via via;
+};
+
+struct check_result {
+	const char *host;
+	const char *address;
+	uint16_t port;
+	enum status status;
+	enum reason reason;
+	int64_t elapsed_us;
+};
+
+struct find_params {
+	struct portlist ports;
+	enum status status;
+	const char *host;
+	int count;
+	enum order order;
+	struct portlist exclude;
+	bool include_leased;
+	bool strict;
+	int timeout_ms;
+	enum via via;
+};
+
+struct find_result {
+	uint16_t port; /* 0: none */
+	uint16_t *ports;
+	size_t n_ports;
+	int64_t checked;
+	int64_t elapsed_us;
+};
+
+struct scan_params {
+	struct portlist ports; /* empty: all of them */
+	enum status status;
+	const char *host;
+	int timeout_ms;
+	enum via via;
+	bool stream;
+};
+
+struct counts {
+	int64_t open, closed, timeout;
+};
+
+struct scan_result {
+	uint16_t *ports;
+	size_t n_ports;
+	struct counts counts;
+	int64_t done, total;
+	int64_t elapsed_us;
+};
+
+struct wait_params {
+	uint16_t port;
+	const char *host;
+	enum status until;
+	int deadline_ms;
+	int interval_ms;
+	int timeout_ms;
+	enum via via;
+};
+
+struct wait_result {
+	const char *host;
+	const char *address;
+	uint16_t port;
+	enum status status;
+	enum reason reason;
+	int64_t waited_ms;
+};
+
+struct metrics_result {
+	const char *text;
+};
+
+extern const struct field check_params_fields[], check_result_fields[], find_params_fields[],
+	find_result_fields[], scan_params_fields[], scan_result_fields[], scan_progress_fields[],
+	wait_params_fields[], wait_result_fields[], metrics_result_fields[], no_fields[];

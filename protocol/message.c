@@ -1,0 +1,403 @@
+#include "message.h"
+
+#include <string.h>
+
+#define MEMBER_METHOD  "method"
+#define MEMBER_ID      "id"
+#define MEMBER_VERSION "jsonrpc"
+#define MEMBER_PARAMS  "params"
+#define VERSION        "2.0"
+#define PROGRESS       "progress"
+
+void envelope_deinit(struct envelope *envelope)
+{
+	json_decref(envelope->id);
+	*envelope = (struct envelope){ 0 };
+}
+
+/*
+ * jansson's own limit of nesting is far above ours, and its parser recurses: so this is looked
+ * at before. Returns the offset of the bracket that is one too many, or SIZE_MAX.
+ */
+static size_t find_too_deep(const char *data, size_t size)
+{
+	unsigned depth = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; i < size; i++) {
+		char c = data[i];
+
+		if (in_string) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		} else if (c == '"') {
+			in_string = true;
+		} else if (c == '[' || c == '{') {
+			if (++depth > NESTING_MAX)
+				return i;
+		} else if ((c == ']' || c == '}') && depth > 0) {
+			depth--;
+		}
+	}
+	return SIZE_MAX;
+}
+
+static void refuse_text(struct error *ret_error, int line, int column, const char *why)
+{
+	error_set(ret_error, ERROR_PARSE, json_pack("{si,si}", "line", line, "column", column),
+		  "not JSON at line %d, column %d: %s", line, column, why);
+}
+
+static void refuse_depth(struct error *ret_error, const char *data, size_t offset)
+{
+	int line = 1, column = 1;
+
+	for (size_t i = 0; i < offset; i++) {
+		column = data[i] == '\n' ? 1 : column + 1;
+		line += data[i] == '\n';
+	}
+	refuse_text(ret_error, line, column, "arrays and objects are nested more than 32 deep");
+}
+
+int message_parse(json_t **ret_message, const char *data, size_t size, struct error *ret_error)
+{
+	json_error_t error;
+	json_t *message;
+	size_t offset;
+
+	offset = find_too_deep(data, size);
+	if (offset != SIZE_MAX) {
+		refuse_depth(ret_error, data, offset);
+		return -EBADMSG;
+	}
+	message = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
+			     &error);
+	if (!message && json_error_code(&error) == json_error_out_of_memory)
+		return -ENOMEM;
+	if (!message) {
+		/* jansson counts the columns from 0 where it stopped, and has none at the very end. */
+		refuse_text(ret_error, error.line < 1 ? 1 : error.line,
+			    error.column < 1 ? 1 : error.column, error.text);
+		return -EBADMSG;
+	}
+	*ret_message = message;
+	return 0;
+}
+
+static int refuse_request(struct error *ret_error, const char *why)
+{
+	error_set(ret_error, ERROR_INVALID_REQUEST, NULL, "not a request: %s", why);
+	return -EBADMSG;
+}
+
+static int unpack_jsonrpc_params(struct call *call, const json_t *params, struct error *ret_error)
+{
+	if (!params || json_is_object(params)) {
+		call->params = params;
+		return 0;
+	}
+	if (json_is_array(params)) {
+		error_set(ret_error, ERROR_INVALID_PARAMETER,
+			  json_pack("{ss}", "parameter", MEMBER_PARAMS),
+			  "params is an array; give them by name, as in {\"port\":22}");
+		return -EBADMSG;
+	}
+	return refuse_request(ret_error, "params must be an object");
+}
+
+/* A member that is none of the protocol's was meant to do something: say so. */
+static int check_members(const json_t *message, struct error *ret_error)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach ((json_t *)message, name, value) {
+		if (strcmp(name, MEMBER_METHOD) == 0 || strcmp(name, MEMBER_PARAMS) == 0 ||
+		    strcmp(name, MEMBER_ID) == 0)
+			continue;
+		error_set(ret_error, ERROR_INVALID_REQUEST, NULL,
+			  "not a request: it has a member %.80s; known are method, params, id "
+			  "and jsonrpc",
+			  name);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+static int unpack_jsonrpc(struct call *call, json_t *message, struct error *ret_error)
+{
+	struct envelope *envelope = &call->envelope;
+	const json_t *version = json_object_get(message, MEMBER_VERSION);
+	const json_t *method = json_object_get(message, MEMBER_METHOD);
+	json_t *id = json_object_get(message, MEMBER_ID);
+
+	envelope->versioned = version;
+	if (json_is_string(id) || json_is_number(id) || json_is_null(id))
+		envelope->id = json_incref(id);
+	else if (id || !json_is_string(method))
+		envelope->id = json_null();
+
+	if (id && json_is_null(envelope->id) && !json_is_null(id))
+		return refuse_request(ret_error, "id must be a string, a number or null");
+	if (version &&
+	    (!json_is_string(version) || strcmp(json_string_value(version), VERSION) != 0))
+		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
+	if (!json_is_string(method))
+		return refuse_request(ret_error, "method must be there, and a string");
+	if (!version && check_members(message, ret_error) < 0)
+		return -EBADMSG;
+
+	call->method = json_string_value(method);
+	envelope->silent = version && !id;
+	return unpack_jsonrpc_params(call, json_object_get(message, MEMBER_PARAMS), ret_error);
+}
+
+static bool get_flag(const json_t *message, const char *name, bool *ret_flag)
+{
+	const json_t *value = json_object_get(message, name);
+
+	*ret_flag = json_is_true(value);
+	return !value || json_is_boolean(value) || json_is_null(value);
+}
+
+static int unpack_varlink(struct call *call, json_t *message, struct error *ret_error)
+{
+	const json_t *method = json_object_get(message, MEMBER_METHOD);
+	const json_t *parameters = json_object_get(message, "parameters");
+
+	if (!json_is_string(method))
+		return refuse_request(ret_error, "method must be there, and a string");
+	if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
+		return refuse_request(ret_error, "parameters must be an object");
+	if (!get_flag(message, "oneway", &call->envelope.silent) ||
+	    !get_flag(message, "more", &call->envelope.more))
+		return refuse_request(ret_error, "oneway and more must be true or false");
+	call->method = json_string_value(method);
+	call->params = json_is_object(parameters) ? parameters : NULL;
+	return 0;
+}
+
+int call_unpack(struct call *ret_call, json_t *message, enum dialect dialect,
+		struct error *ret_error)
+{
+	*ret_call = (struct call){ .envelope.dialect = dialect };
+	if (!json_is_object(message)) {
+		ret_call->envelope.versioned = true;
+		ret_call->envelope.id = json_null();
+		return refuse_request(ret_error, "it must be an object such as "
+						 "{\"method\":\"check\",\"params\":{\"port\":22}}");
+	}
+	if (dialect == DIALECT_VARLINK)
+		return unpack_varlink(ret_call, message, ret_error);
+	return unpack_jsonrpc(ret_call, message, ret_error);
+}
+
+static int put_chunk(const char *chunk, size_t size, void *userdata)
+{
+	return buffer_put(userdata, chunk, size);
+}
+
+static int put_json(struct buffer *buffer, const json_t *value)
+{
+	return json_dump_callback(value, put_chunk, buffer, JSON_COMPACT | JSON_ENCODE_ANY) < 0
+		       ? -ENOMEM
+		       : 0;
+}
+
+static int put_values(struct buffer *buffer, const struct field *fields, const void *values)
+{
+	return fields ? schema_encode_result(fields, values, buffer) : put_json(buffer, values);
+}
+
+static int put_id(struct buffer *buffer, const struct envelope *envelope)
+{
+	int r;
+
+	if (!envelope->id)
+		return 0;
+	r = buffer_puts(buffer, ",\"id\":");
+	if (r < 0)
+		return r;
+	if (json_is_integer(envelope->id))
+		return buffer_put_int(buffer, json_integer_value(envelope->id));
+	return put_json(buffer, envelope->id);
+}
+
+static int put_ending(struct buffer *buffer, const struct envelope *envelope, bool in_batch)
+{
+	if (in_batch)
+		return 0;
+	return buffer_put_char(buffer, envelope->dialect == DIALECT_VARLINK ? '\0' : '\n');
+}
+
+static int put_jsonrpc_result(struct buffer *buffer, const struct envelope *envelope,
+			      const struct field *fields, const void *result)
+{
+	int r;
+
+	r = buffer_puts(buffer,
+			envelope->versioned ? "{\"jsonrpc\":\"2.0\",\"result\":" : "{\"result\":");
+	if (r >= 0)
+		r = put_values(buffer, fields, result);
+	if (r >= 0)
+		r = put_id(buffer, envelope);
+	return r < 0 ? r : buffer_put_char(buffer, '}');
+}
+
+static int put_varlink_result(struct buffer *buffer, const struct field *fields, const void *result,
+			      bool continues)
+{
+	int r;
+
+	r = buffer_puts(buffer, "{\"parameters\":");
+	if (r >= 0)
+		r = put_values(buffer, fields, result);
+	return r < 0 ? r : buffer_puts(buffer, continues ? ",\"continues\":true}" : "}");
+}
+
+int message_put_result(struct buffer *buffer, const struct envelope *envelope, bool in_batch,
+		       const struct field *fields, const void *result, bool continues)
+{
+	size_t before = buffer_size(buffer);
+	int r;
+
+	if (envelope->dialect == DIALECT_VARLINK)
+		r = put_varlink_result(buffer, fields, result, continues);
+	else
+		r = put_jsonrpc_result(buffer, envelope, fields, result);
+	if (r >= 0)
+		r = put_ending(buffer, envelope, in_batch);
+	if (r < 0)
+		buffer_truncate(buffer, before);
+	return r;
+}
+
+static json_t *jsonrpc_error(const struct error *error)
+{
+	json_t *data = json_pack("{ss}", "error", error_name(error->code));
+
+	if (data && error->members)
+		json_object_update(data, error->members);
+	return json_pack("{si, ss#, so*}", "code", (int)error->code, "message", error->message,
+			 (int)strlen(error->message), "data", data);
+}
+
+static int put_jsonrpc_error(struct buffer *buffer, const struct envelope *envelope,
+			     const struct error *error)
+{
+	json_t *value = jsonrpc_error(error);
+	int r;
+
+	if (!value)
+		return -ENOMEM;
+	r = buffer_puts(buffer,
+			envelope->versioned ? "{\"jsonrpc\":\"2.0\",\"error\":" : "{\"error\":");
+	if (r >= 0)
+		r = put_json(buffer, value);
+	if (r >= 0)
+		r = put_id(buffer, envelope);
+	json_decref(value);
+	return r < 0 ? r : buffer_put_char(buffer, '}');
+}
+
+static int put_varlink_error(struct buffer *buffer, const struct error *error)
+{
+	int r;
+
+	r = buffer_printf(buffer,
+			  "{\"error\":\"%s.%s\",\"parameters\":", error_interface(error->code),
+			  error_name(error->code));
+	if (r >= 0)
+		r = error->members ? put_json(buffer, error->members) : buffer_puts(buffer, "{}");
+	return r < 0 ? r : buffer_put_char(buffer, '}');
+}
+
+int message_put_error(struct buffer *buffer, const struct envelope *envelope, bool in_batch,
+		      const struct error *error)
+{
+	size_t before = buffer_size(buffer);
+	int r;
+
+	if (envelope->dialect == DIALECT_VARLINK)
+		r = put_varlink_error(buffer, error);
+	else
+		r = put_jsonrpc_error(buffer, envelope, error);
+	if (r >= 0)
+		r = put_ending(buffer, envelope, in_batch);
+	if (r < 0)
+		buffer_truncate(buffer, before);
+	return r;
+}
+
+int message_put_progress(struct buffer *buffer, const struct envelope *envelope,
+			 const struct field *fields, const void *progress)
+{
+	size_t before = buffer_size(buffer);
+	int r;
+
+	r = buffer_puts(buffer,
+			"{\"jsonrpc\":\"2.0\",\"method\":\"" PROGRESS "\",\"params\":{\"id\":");
+	if (r >= 0)
+		r = envelope->id ? put_json(buffer, envelope->id) : buffer_puts(buffer, "null");
+	if (r >= 0) {
+		size_t brace = buffer_size(buffer);
+
+		r = schema_encode_result(fields, progress, buffer);
+		/* One object with "id": where the table's begins, ours goes on. */
+		if (r >= 0)
+			buffer_data(buffer)[brace] = ',';
+	}
+	if (r >= 0)
+		r = buffer_puts(buffer, "}\n");
+	if (r < 0)
+		buffer_truncate(buffer, before);
+	return r;
+}
+
+int message_put_call(struct buffer *buffer, const char *method, json_int_t id,
+		     const struct field *fields, const void *params)
+{
+	size_t before = buffer_size(buffer);
+	int r;
+
+	r = buffer_puts(buffer, "{\"jsonrpc\":\"2.0\",\"method\":");
+	if (r >= 0)
+		r = schema_put_string(buffer, method);
+	if (r >= 0)
+		r = buffer_puts(buffer, ",\"params\":");
+	if (r >= 0)
+		r = fields ? schema_encode_params(fields, params, buffer)
+			   : put_json(buffer, params);
+	if (r >= 0)
+		r = buffer_puts(buffer, ",\"id\":");
+	if (r >= 0)
+		r = buffer_put_int(buffer, id);
+	if (r >= 0)
+		r = buffer_puts(buffer, "}\n");
+	if (r < 0)
+		buffer_truncate(buffer, before);
+	return r;
+}
+
+int answer_unpack(struct answer *ret_answer, const json_t *message)
+{
+	const json_t *params = json_object_get(message, MEMBER_PARAMS);
+	const char *method = json_string_value(json_object_get(message, MEMBER_METHOD));
+	struct answer answer = {
+		.result = json_object_get(message, "result"),
+		.error = json_object_get(message, "error"),
+	};
+	const json_t *id;
+
+	if (method && strcmp(method, PROGRESS) == 0)
+		answer.progress = params;
+	id = json_object_get(answer.progress ? params : message, MEMBER_ID);
+	if (!answer.result && !json_is_object(answer.error) && !answer.progress)
+		return -EBADMSG;
+	/* An error whose request could not be read has no id; ours are numbers from 1 on. */
+	answer.id = json_integer_value(id);
+	*ret_answer = answer;
+	return 0;
+}

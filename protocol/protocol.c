@@ -1,0 +1,80 @@
+#include "protocol.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	enum error_code code;
+	const char *interface;
+	const char *name;
+} errors[] = {
+	{ ERROR_PARSE, PROTOCOL_SERVICE, "ParseError" },
+	{ ERROR_INVALID_REQUEST, PROTOCOL_SERVICE, "InvalidRequest" },
+	{ ERROR_METHOD_NOT_FOUND, PROTOCOL_SERVICE, "MethodNotFound" },
+	{ ERROR_INVALID_PARAMETER, PROTOCOL_SERVICE, "InvalidParameter" },
+	{ ERROR_INTERFACE_NOT_FOUND, PROTOCOL_SERVICE, "InterfaceNotFound" },
+	{ ERROR_UNREACHABLE, PROTOCOL_INTERFACE, "Unreachable" },
+	{ ERROR_NAME_NOT_FOUND, PROTOCOL_INTERFACE, "NameNotFound" },
+	{ ERROR_RESOURCES_EXHAUSTED, PROTOCOL_INTERFACE, "ResourcesExhausted" },
+	{ ERROR_QUOTA_EXCEEDED, PROTOCOL_INTERFACE, "QuotaExceeded" },
+	{ ERROR_TARGET_DENIED, PROTOCOL_INTERFACE, "TargetDenied" },
+	{ ERROR_PERMISSION_DENIED, PROTOCOL_INTERFACE, "PermissionDenied" },
+	{ ERROR_DEADLINE_EXCEEDED, PROTOCOL_INTERFACE, "DeadlineExceeded" },
+	{ ERROR_NO_PORT_AVAILABLE, PROTOCOL_INTERFACE, "NoPortAvailable" },
+	{ ERROR_NO_SUCH_LEASE, PROTOCOL_INTERFACE, "NoSuchLease" },
+	{ ERROR_NOT_SUPPORTED, PROTOCOL_INTERFACE, "NotSupported" },
+	{ ERROR_CANCELLED, PROTOCOL_INTERFACE, "Cancelled" },
+	{ ERROR_SHUTTING_DOWN, PROTOCOL_INTERFACE, "ShuttingDown" },
+	{ ERROR_MESSAGE_TOO_LARGE, PROTOCOL_INTERFACE, "MessageTooLarge" },
+	{ ERROR_INTERNAL, PROTOCOL_INTERFACE, "Internal" },
+};
+
+const char *error_name(enum error_code code)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+		if (errors[i].code == code)
+			return errors[i].name;
+	return NULL;
+}
+
+const char *error_interface(enum error_code code)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+		if (errors[i].code == code)
+			return errors[i].interface;
+	return PROTOCOL_INTERFACE;
+}
+
+void error_set(struct error *ret_error, enum error_code code, json_t *members, const char *format,
+	       ...)
+{
+	va_list arguments;
+
+	error_deinit(ret_error);
+	ret_error->code = code;
+	ret_error->members = members;
+	va_start(arguments, format);
+	vsnprintf(ret_error->message, sizeof(ret_error->message), format, arguments);
+	va_end(arguments);
+}
+
+void error_deinit(struct error *error)
+{
+	json_decref(error->members);
+	*error = (struct error){ 0 };
+}
+
+void quote_json(char ret_text[QUOTED_MAX + 8], const json_t *value)
+{
+	size_t size = json_dumpb(value, ret_text, QUOTED_MAX,
+				 JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+
+	if (size == 0 || size > QUOTED_MAX) {
+		/* jansson has filled what there was room for. */
+		size = size == 0 ? 0 : QUOTED_MAX;
+		memcpy(ret_text + size, "...", 4);
+		return;
+	}
+	ret_text[size] = '\0';
+}
