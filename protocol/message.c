@@ -110,6 +110,7 @@ static int unpack_jsonrpc_params(struct call *call, const json_t *params, struct
 /* A member that is none of the protocol's was meant to do something: say so. */
 static int check_members(const json_t *message, struct error *ret_error)
 {
+	char quoted[QUOTED_MAX + 8];
 	const char *name;
 	json_t *value;
 
@@ -117,10 +118,11 @@ static int check_members(const json_t *message, struct error *ret_error)
 		if (strcmp(name, MEMBER_METHOD) == 0 || strcmp(name, MEMBER_PARAMS) == 0 ||
 		    strcmp(name, MEMBER_ID) == 0)
 			continue;
+		quote_text(quoted, name);
 		error_set(ret_error, ERROR_INVALID_REQUEST, NULL,
-			  "not a request: it has a member %.80s; known are method, params, id "
+			  "not a request: it has a member %s; known are method, params, id "
 			  "and jsonrpc",
-			  name);
+			  quoted);
 		return -EBADMSG;
 	}
 	return 0;

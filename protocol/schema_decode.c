@@ -291,13 +291,15 @@ static int refuse_unknown(const struct field *fields, enum decode_mode mode, con
 {
 	_cleanup_(buffer_deinit)
 	struct buffer known = { 0 };
+	char quoted[QUOTED_MAX + 8];
 
+	quote_text(quoted, name);
 	for (const struct field *field = fields; field->type != FIELD_END; field++)
 		if (find_field(fields, mode, field->name) &&
 		    buffer_printf(&known, "%s %s", field == fields ? "" : ",", field->name) < 0)
 			return -ENOMEM;
 	error_set(ret_error, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", name),
-		  "%.80s is not known here; %s%.*s", name,
+		  "%s is not known here; %s%.*s", quoted,
 		  buffer_size(&known) > 0 ? "known are" : "there are no parameters",
 		  (int)buffer_size(&known), buffer_size(&known) > 0 ? buffer_data(&known) : "");
 	return -EINVAL;

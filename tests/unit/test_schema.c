@@ -338,19 +338,19 @@ END_TEST
 START_TEST(unknown_members_are_named_together_with_the_known)
 {
 	assert_refused(check_params_fields, "{'port':80,'hots':'a'}", DECODE_LOOSE, "hots",
-		       "hots is not known here; known are port, host, timeout_ms, via");
+		       "'hots' is not known here; known are port, host, timeout_ms, via");
 	assert_refused(scan_params_fields, "{'stream':true}", DECODE_STRICT, "stream",
-		       "stream is not known here; known are ports, status, host, timeout_ms, "
+		       "'stream' is not known here; known are ports, status, host, timeout_ms, "
 		       "via");
 	assert_refused(scan_params_fields, "{'port':80}", DECODE_LOOSE, "port",
-		       "port is not known here; known are ports, status, host, timeout_ms, via, "
+		       "'port' is not known here; known are ports, status, host, timeout_ms, via, "
 		       "stream");
 	assert_refused(no_fields, "{'port':80}", DECODE_LOOSE, "port",
-		       "port is not known here; there are no parameters");
+		       "'port' is not known here; there are no parameters");
 	assert_refused(no_fields, "{'':80}", DECODE_LOOSE, "",
-		       " is not known here; there are no parameters");
+		       "'' is not known here; there are no parameters");
 	assert_refused(check_params_fields, "{'port':80,'PORT':80}", DECODE_LOOSE, "PORT",
-		       "PORT is not known here; known are port, host, timeout_ms, via");
+		       "'PORT' is not known here; known are port, host, timeout_ms, via");
 }
 END_TEST
 
@@ -365,9 +365,75 @@ START_TEST(stream_is_for_jsonrpc_alone)
 }
 END_TEST
 
+START_TEST(long_values_are_quoted_in_part)
+{
+	char name[512], text[600], cut[QUOTED_MAX + 8];
+
+	/* One byte, then characters of two: the cut is in the middle of one. */
+	name[0] = 'x';
+	for (size_t i = 0; i < 100; i++)
+		memcpy(name + 1 + 2 * i, "\xc3\xbc", 3);
+	snprintf(text, sizeof(text), "{'%s':1}", name);
+	ck_assert_int_eq(decode(no_fields, text, DECODE_LOOSE, NULL), -EINVAL);
+	memset(cut, 0, sizeof(cut));
+	strcpy(cut, "\"x");
+	for (size_t i = 0; i < 13; i++)
+		strcat(cut, "\\u00FC");
+	ck_assert_msg(strncmp(error.message, cut, QUOTED_MAX) == 0, "%s", error.message);
+	ck_assert_str_eq(error.message + QUOTED_MAX,
+			 "... is not known here; there are no parameters");
+	ck_assert_str_eq(json_string_value(json_object_get(error.members, "parameter")), name);
+
+	memset(name, 'p', 300);
+	name[300] = '\0';
+	snprintf(text, sizeof(text), "{'port':'%s'}", name);
+	ck_assert_int_eq(decode(check_params_fields, text, DECODE_LOOSE,
+				&(struct check_params){ 0 }),
+			 -EINVAL);
+	memset(name, 'p', QUOTED_MAX - 1);
+	strcpy(name + QUOTED_MAX - 1, "...; it must be a port from 1 to 65535, ");
+	ck_assert_msg(strncmp(error.message, "port is \"", 9) == 0, "%s", error.message);
+	ck_assert_msg(strncmp(error.message + 9, name, strlen(name)) == 0, "%s", error.message);
+}
+END_TEST
+
+START_TEST(a_quotation_is_the_value_or_its_beginning)
+{
+	char quoted[QUOTED_MAX + 8];
+	_cleanup_(json_decrefp)
+	json_t *fits = json_array(), *array = json_array();
+
+	/* 1 + 39 * 2 + 1 bytes: exactly as many as there may be. */
+	for (int i = 0; i < 39; i++)
+		json_array_append_new(fits, json_integer(i < 38 ? 1 : 11));
+	quote_json(quoted, fits);
+	ck_assert_uint_eq(strlen(quoted), QUOTED_MAX);
+	ck_assert_str_eq(quoted + QUOTED_MAX - 4, ",11]");
+	json_array_append_new(fits, json_integer(1));
+	quote_json(quoted, fits);
+	ck_assert_uint_eq(strlen(quoted), QUOTED_MAX + 3);
+	ck_assert_str_eq(quoted + QUOTED_MAX - 4, ",11,...");
+	json_array_append_new(array, json_string("\xe2\x82\xac\"\n"));
+	quote_json(quoted, array);
+	ck_assert_str_eq(quoted, "[\"\\u20AC\\\"\\n\"]");
+	quote_text(quoted, "a\"b");
+	ck_assert_str_eq(quoted, "\"a\\\"b\"");
+}
+END_TEST
+
+START_TEST(the_message_of_an_error_is_utf8)
+{
+	error_set(&error, ERROR_INTERNAL, NULL, "host %s", "\xff\xfe.");
+	ck_assert_str_eq(error.message, "host ??.");
+	error_set(&error, ERROR_INTERNAL, NULL, "host %s", "m\xc3\xbcll.de");
+	ck_assert_str_eq(error.message, "host m\xc3\xbcll.de");
+}
+END_TEST
+
 static void teardown(void)
 {
 	json_decref(object);
+	object = NULL;
 	error_deinit(&error);
 }
 
@@ -385,6 +451,9 @@ int main(void)
 		null_is_the_same_as_leaving_an_optional_member_out,
 		unknown_members_are_named_together_with_the_known,
 		stream_is_for_jsonrpc_alone,
+		long_values_are_quoted_in_part,
+		a_quotation_is_the_value_or_its_beginning,
+		the_message_of_an_error_is_utf8,
 		NULL,
 	};
 
