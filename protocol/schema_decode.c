@@ -382,17 +382,21 @@ static bool is_name_character(char c)
 	       c == '-' || c == '_' || c == '.';
 }
 
+/* An address of IPv6: whether it is one, the kernel's own parser says later. */
+static bool is_address_character(char c)
+{
+	return is_name_character(c) || c == ':' || c == '%';
+}
+
 bool host_is_valid(const char *text)
 {
+	bool is_address = strchr(text, ':');
 	size_t size = strlen(text);
 
 	if (size < 1 || size > HOST_MAX)
 		return false;
-	/* An address of IPv6; whether it is one the kernel's own parser says later. */
-	if (strchr(text, ':'))
-		return true;
 	for (size_t i = 0; i < size; i++)
-		if (!is_name_character(text[i]))
+		if (!(is_address ? is_address_character(text[i]) : is_name_character(text[i])))
 			return false;
 	return true;
 }

@@ -195,8 +195,9 @@ START_TEST(host_has_1_to_253_characters_of_a_name_or_an_address)
 		"127.0.0.1", "fe80::1%eth0", "::ffff:127.0.0.1"
 	};
 	static const char *const refused[] = {
-		"'a b'",      "' a'", "'a/b'", "'\\u00fc.de'", "'a\\nb'", "'a,b'",
-		"'a\\u0000'", "''",   "80",    "true",         "['a']",
+		"'a b'",   "' a'",  "'a/b'",      "'http://a'", "'[::1]'",  "'\\u00fc.de'",
+		"'a\\nb'", "'a,b'", "'a\\u0000'", "': :'",      "'::1\\n'", "'\\u00fc:1'",
+		"''",      "80",    "true",       "['a']",
 	};
 	struct check_params params;
 	char text[512], name[HOST_MAX + 2];
