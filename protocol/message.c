@@ -387,16 +387,17 @@ int answer_unpack(struct answer *ret_answer, const json_t *message)
 {
 	const json_t *params = json_object_get(message, MEMBER_PARAMS);
 	const char *method = json_string_value(json_object_get(message, MEMBER_METHOD));
-	struct answer answer = {
-		.result = json_object_get(message, "result"),
-		.error = json_object_get(message, "error"),
-	};
+	struct answer answer = { .result = json_object_get(message, "result") };
+	const json_t *error = json_object_get(message, "error");
 	const json_t *id;
 
-	if (method && strcmp(method, PROGRESS) == 0)
+	/* Other servers have an error of null beside the result. */
+	if (json_is_object(error))
+		answer.error = error;
+	if (method && strcmp(method, PROGRESS) == 0 && json_is_object(params))
 		answer.progress = params;
 	id = json_object_get(answer.progress ? params : message, MEMBER_ID);
-	if (!answer.result && !json_is_object(answer.error) && !answer.progress)
+	if (!answer.result && !answer.error && !answer.progress)
 		return -EBADMSG;
 	/* An error whose request could not be read has no id; ours are numbers from 1 on. */
 	answer.id = json_integer_value(id);
