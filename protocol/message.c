@@ -8,6 +8,8 @@
 #define MEMBER_PARAMS  "params"
 #define VERSION        "2.0"
 #define PROGRESS       "progress"
+/* An integer of fewer digits fits into int64_t. */
+#define DIGITS_SURE 19
 
 void envelope_deinit(struct envelope *envelope)
 {
@@ -61,6 +63,50 @@ static void refuse_depth(struct error *ret_error, const char *data, size_t offse
 	refuse_text(ret_error, line, column, "arrays and objects are nested more than 32 deep");
 }
 
+/* Appends the message with "e0" behind every integer that int64_t may not have room for. */
+static int widen_integers(struct buffer *buffer, const char *data, size_t size)
+{
+	bool in_string = false;
+	size_t digits = 0;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < size; i++) {
+		char c = data[i];
+		bool is_digit = !in_string && c >= '0' && c <= '9';
+
+		if (digits >= DIGITS_SURE && !is_digit && !strchr(".eE", c))
+			r = buffer_puts(buffer, "e0");
+		digits = is_digit ? digits + 1 : 0;
+		if (in_string && c == '\\' && i + 1 < size && r >= 0)
+			r = buffer_put_char(buffer, data[i++]);
+		else if (c == '"')
+			in_string = !in_string;
+		if (r >= 0)
+			r = buffer_put_char(buffer, data[i]);
+	}
+	if (digits >= DIGITS_SURE && r >= 0)
+		r = buffer_puts(buffer, "e0");
+	return r;
+}
+
+/*
+ * JSON has no largest integer, jansson has. A larger one is given to it as a real number, so that
+ * the member is blamed by its name, with what is allowed, and not the text for not being JSON.
+ */
+static json_t *load(const char *data, size_t size, json_error_t *ret_error)
+{
+	static const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+	_cleanup_(buffer_deinit)
+	struct buffer widened = { 0 };
+	json_t *message = json_loadb(data, size, flags, ret_error);
+
+	if (message || json_error_code(ret_error) != json_error_numeric_overflow ||
+	    widen_integers(&widened, data, size) < 0)
+		return message;
+	/* If there is more amiss, what is said is still the first error, and its place. */
+	return json_loadb(buffer_data(&widened), buffer_size(&widened), flags, NULL);
+}
+
 int message_parse(json_t **ret_message, const char *data, size_t size, struct error *ret_error)
 {
 	json_error_t error;
@@ -72,8 +118,7 @@ int message_parse(json_t **ret_message, const char *data, size_t size, struct er
 		refuse_depth(ret_error, data, offset);
 		return -EBADMSG;
 	}
-	message = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-			     &error);
+	message = load(data, size, &error);
 	if (!message && json_error_code(&error) == json_error_out_of_memory)
 		return -ENOMEM;
 	if (!message) {

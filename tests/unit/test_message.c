@@ -214,6 +214,24 @@ START_TEST(refusals_go_to_the_id_that_is_known)
 }
 END_TEST
 
+START_TEST(a_number_beyond_all_bounds_is_blamed_on_its_member)
+{
+	static const char text[] = "{\"method\":\"check\",\"params\":{\"timeout_ms\":5,"
+				   "\"port\":99999999999999999999},\"id\":3}";
+	struct check_params params;
+
+	teardown();
+	ck_assert_int_eq(message_parse(&message, text, strlen(text), &error), 0);
+	ck_assert_int_eq(call_unpack(&call, message, DIALECT_JSONRPC, &error), 0);
+	assert_json(call.envelope.id, "3");
+	ck_assert_int_eq(schema_decode(check_params_fields, call.params, DECODE_LOOSE, &params,
+				       &error),
+			 -EINVAL);
+	ck_assert_str_eq(error.message, "port is 1e20; it must be a port from 1 to 65535, a number "
+					"or nothing but digits");
+}
+END_TEST
+
 START_TEST(varlink_calls_have_their_own_envelope)
 {
 	assert_unpacked("{'method':'io.portscand.Check','parameters':{'port':22}}", DIALECT_VARLINK,
@@ -420,6 +438,7 @@ int main(void)
 		what_is_no_request_says_why,
 		members_of_others_are_passed_over_where_the_version_is_there,
 		refusals_go_to_the_id_that_is_known,
+		a_number_beyond_all_bounds_is_blamed_on_its_member,
 		varlink_calls_have_their_own_envelope,
 		what_is_no_varlink_call_says_why,
 		results_in_both_dialects,
