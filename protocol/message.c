@@ -137,19 +137,18 @@ static int refuse_request(struct error *ret_error, const char *why)
 	return -EBADMSG;
 }
 
-static int unpack_jsonrpc_params(struct call *call, const json_t *params, struct error *ret_error)
+/* JSON has strings with NUL inside, C has not: such a one is nothing we know. */
+static bool is_text(const json_t *value)
 {
-	if (!params || json_is_object(params)) {
-		call->params = params;
-		return 0;
-	}
-	if (json_is_array(params)) {
-		error_set(ret_error, ERROR_INVALID_PARAMETER,
-			  json_pack("{ss}", "parameter", MEMBER_PARAMS),
-			  "params is an array; give them by name, as in {\"port\":22}");
-		return -EBADMSG;
-	}
-	return refuse_request(ret_error, "params must be an object");
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) == json_string_length(value);
+}
+
+static int refuse_positional(struct error *ret_error)
+{
+	error_set(ret_error, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", MEMBER_PARAMS),
+		  "params is an array; give them by name, as in {\"port\":22}");
+	return -EBADMSG;
 }
 
 /* A member that is none of the protocol's was meant to do something: say so. */
@@ -173,32 +172,52 @@ static int check_members(const json_t *message, struct error *ret_error)
 	return 0;
 }
 
+static int check_jsonrpc(const json_t *message, struct error *ret_error)
+{
+	const json_t *version = json_object_get(message, MEMBER_VERSION);
+	const json_t *params = json_object_get(message, MEMBER_PARAMS);
+	const json_t *id = json_object_get(message, MEMBER_ID);
+
+	if (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
+		return refuse_request(ret_error, "id must be a string, a number or null");
+	if (version && (!is_text(version) || strcmp(json_string_value(version), VERSION) != 0))
+		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
+	if (!is_text(json_object_get(message, MEMBER_METHOD)))
+		return refuse_request(ret_error, "method must be there, and a string");
+	if (params && !json_is_object(params) && !json_is_array(params))
+		return refuse_request(ret_error, "params must be an object");
+	return version ? 0 : check_members(message, ret_error);
+}
+
 static int unpack_jsonrpc(struct call *call, json_t *message, struct error *ret_error)
 {
 	struct envelope *envelope = &call->envelope;
-	const json_t *version = json_object_get(message, MEMBER_VERSION);
 	const json_t *method = json_object_get(message, MEMBER_METHOD);
+	const json_t *params = json_object_get(message, MEMBER_PARAMS);
 	json_t *id = json_object_get(message, MEMBER_ID);
+	bool is_versioned = json_object_get(message, MEMBER_VERSION);
+	int r;
 
-	envelope->versioned = version;
-	if (json_is_string(id) || json_is_number(id) || json_is_null(id))
+	/* Without a method nobody typed it for our ease: it is answered by the specification. */
+	envelope->versioned = is_versioned || !is_text(method);
+	if (json_is_string(id) || json_is_number(id))
 		envelope->id = json_incref(id);
-	else if (id || !json_is_string(method))
+	else if (id || envelope->versioned)
 		envelope->id = json_null();
 
-	if (id && json_is_null(envelope->id) && !json_is_null(id))
-		return refuse_request(ret_error, "id must be a string, a number or null");
-	if (version &&
-	    (!json_is_string(version) || strcmp(json_string_value(version), VERSION) != 0))
-		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
-	if (!json_is_string(method))
-		return refuse_request(ret_error, "method must be there, and a string");
-	if (!version && check_members(message, ret_error) < 0)
-		return -EBADMSG;
-
+	r = check_jsonrpc(message, ret_error);
+	if (r < 0)
+		return r;
+	/* Only now: what is no request is no notification either, and its sender hears of it. */
+	if (is_versioned && !id) {
+		envelope->silent = true;
+		envelope->id = NULL;
+	}
 	call->method = json_string_value(method);
-	envelope->silent = version && !id;
-	return unpack_jsonrpc_params(call, json_object_get(message, MEMBER_PARAMS), ret_error);
+	if (json_is_array(params))
+		return refuse_positional(ret_error);
+	call->params = params;
+	return 0;
 }
 
 static bool get_flag(const json_t *message, const char *name, bool *ret_flag)
@@ -214,7 +233,7 @@ static int unpack_varlink(struct call *call, json_t *message, struct error *ret_
 	const json_t *method = json_object_get(message, MEMBER_METHOD);
 	const json_t *parameters = json_object_get(message, "parameters");
 
-	if (!json_is_string(method))
+	if (!is_text(method))
 		return refuse_request(ret_error, "method must be there, and a string");
 	if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
 		return refuse_request(ret_error, "parameters must be an object");
