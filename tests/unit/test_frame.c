@@ -192,6 +192,17 @@ START_TEST(the_limit_is_exact)
 }
 END_TEST
 
+START_TEST(the_limit_does_not_count_the_carriage_return)
+{
+	ck_assert_int_eq(next_of_size(131072, "\r\n", 2, false), 1);
+	ck_assert_int_eq(next_of_size(131072, "\r", 1, true), 1);
+	ck_assert_int_eq(next_of_size(131072, "\r", 1, false), 0);
+	ck_assert_int_eq(next_of_size(131072, "\r\0", 2, false), -EMSGSIZE);
+	ck_assert_int_eq(next_of_size(131072, "\r\r", 2, false), -EMSGSIZE);
+	ck_assert_int_eq(next_of_size(131073, "\r\n", 2, false), -EMSGSIZE);
+}
+END_TEST
+
 START_TEST(a_message_that_is_too_large_stays_too_large)
 {
 	struct frame_reader reader = { 0 };
@@ -233,6 +244,7 @@ int main(void)
 		empty_lines_are_passed_over_and_empty_nul_messages_are_not,
 		the_last_message_needs_no_ending,
 		the_limit_is_exact,
+		the_limit_does_not_count_the_carriage_return,
 		a_message_that_is_too_large_stays_too_large,
 		the_limit_is_one_message_s_not_the_input_s,
 		NULL,
