@@ -121,7 +121,7 @@ START_TEST(a_queue_that_is_never_empty_stays_small)
 	struct buffer buffer = { 0 };
 	uint32_t put = 0, taken = 0;
 
-	for (int turn = 0; turn < 20000; turn++) {
+	for (int turn = 0; turn < 3000; turn++) {
 		for (int i = 0; i < 7; i++, put++)
 			ck_assert_int_eq(buffer_put(&buffer, &put, sizeof(put)), 0);
 		while (buffer_size(&buffer) > 100 * sizeof(put)) {
