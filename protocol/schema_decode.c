@@ -364,7 +364,9 @@ int schema_decode(const struct field *fields, const json_t *object, enum decode_
 void schema_clear(const struct field *fields, void *decoded)
 {
 	for (; fields->type != FIELD_END; fields++) {
-		if (fields->type == FIELD_PORTS) {
+		if (fields->type == FIELD_OBJECT) {
+			schema_clear(fields->fields, member_of(fields, decoded));
+		} else if (fields->type == FIELD_PORTS) {
 			portlist_deinit(member_of(fields, decoded));
 		} else if (fields->type == FIELD_PORT_ARRAY) {
 			uint16_t **ports = member_of(fields, decoded);

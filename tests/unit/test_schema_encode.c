@@ -129,7 +129,52 @@ START_TEST(what_can_t_be_written_leaves_no_trace)
 
 	ck_assert_int_eq(buffer_puts(&output, "before"), 0);
 	ck_assert_int_eq(schema_encode_result(metrics_result_fields, &result, &output), -EILSEQ);
+	result.text = NULL;
+	ck_assert_int_eq(schema_encode_result(metrics_result_fields, &result, &output), -EINVAL);
 	assert_output("before");
+}
+END_TEST
+
+/* The library is given enums by programs of any kind, and must not read behind the names. */
+START_TEST(enums_without_a_name_are_refused)
+{
+	static const int values[] = { -1, 4, INT32_MIN, INT32_MAX };
+	struct find_params params = { 0 };
+	struct check_result result = { .host = "h", .address = "a", .reason = REASON_REFUSED };
+	static const struct field fields[] = {
+		ROW_ENUM(struct find_params, order, order_names, 0),
+		ROW_END,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		params.order = (enum order)values[i];
+		ck_assert_int_eq(schema_encode_params(fields, &params, &output), -EINVAL);
+		ck_assert_uint_eq(buffer_size(&output), 0);
+	}
+	/* A result without its status. */
+	ck_assert_int_eq(schema_encode_result(check_result_fields, &result, &output), -EINVAL);
+	ck_assert_uint_eq(buffer_size(&output), 0);
+}
+END_TEST
+
+START_TEST(lists_inside_objects_are_freed_too)
+{
+	struct outer {
+		struct scan_result scan;
+		bool yes;
+	} outer;
+	static const struct field inner[] = { ROW_PORT_ARRAY(struct scan_result, ports), ROW_END };
+	static const struct field fields[] = {
+		ROW_OBJECT(struct outer, scan, inner),
+		ROW_BOOL(struct outer, yes),
+		ROW_END,
+	};
+
+	tree = json_of("{'scan':{'ports':[1,2]},'yes':1}");
+	ck_assert_int_eq(schema_decode(fields, tree, DECODE_RESULT, &outer, &error), -EINVAL);
+	assert_json(error.members, "{'parameter':'yes'}");
+	ck_assert_ptr_null(outer.scan.ports);
+	ck_assert_uint_eq(outer.scan.n_ports, 0);
 }
 END_TEST
 
@@ -199,6 +244,13 @@ START_TEST(results_that_can_t_be_are_refused)
 		assert_json(error.members, expected);
 		ck_assert_ptr_null(scan.ports);
 	}
+	teardown();
+	/* None found is null, and 0 is no port. */
+	tree = json_of("{'port':0}");
+	ck_assert_int_eq(schema_decode(find_result_fields, tree, DECODE_RESULT,
+				       &(struct find_result){ 0 }, &error),
+			 -EINVAL);
+	assert_json(error.members, "{'parameter':'port'}");
 }
 END_TEST
 
@@ -294,6 +346,8 @@ int main(void)
 		unset_params_are_left_out,
 		strings_are_escaped,
 		what_can_t_be_written_leaves_no_trace,
+		enums_without_a_name_are_refused,
+		lists_inside_objects_are_freed_too,
 		a_text_is_cut_to_its_array,
 		results_are_decoded_without_what_is_unknown,
 		results_that_can_t_be_are_refused,
