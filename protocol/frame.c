@@ -27,43 +27,35 @@ static int find_ending(struct frame_reader *reader, size_t *ret_length)
 	return 0;
 }
 
-/* Whether there is a message of `length` bytes, then in *ret_frame; an empty line is none. */
-static bool take(const struct frame_reader *reader, size_t length, bool is_line,
-		 struct frame *ret_frame)
-{
-	const char *data = buffer_data(&reader->input);
-
-	if (is_line && length > 0 && data[length - 1] == '\r')
-		length--;
-	if (is_line && length == 0)
-		return false;
-	*ret_frame = (struct frame){ .data = data,
-				     .size = length,
-				     .framing = is_line ? FRAMING_LINE : FRAMING_NUL };
-	return true;
-}
-
 int frame_reader_next(struct frame_reader *reader, size_t limit, bool at_end,
 		      struct frame *ret_frame)
 {
 	while (buffer_size(&reader->input) > 0) {
-		size_t size = buffer_size(&reader->input);
-		size_t length;
-		bool ended;
+		size_t length, content;
+		bool is_ended, is_nul;
+		const char *data;
 		int r;
 
 		r = find_ending(reader, &length);
 		if (r < 0)
 			return r;
-		ended = length < size;
-		if (length > limit)
+		data = buffer_data(&reader->input);
+		is_ended = length < buffer_size(&reader->input);
+		is_nul = is_ended && data[length] == '\0';
+		/* Where there is no ending yet, a last CR may be the beginning of one. */
+		content = !is_nul && length > 0 && data[length - 1] == '\r' ? length - 1 : length;
+		if (content > limit)
 			return -EMSGSIZE;
 		reader->scanned = length;
-		if (!ended && !at_end)
+		if (!is_ended && !at_end)
 			return 0;
-		if (take(reader, length, !ended || buffer_data(&reader->input)[length] == '\n',
-			 ret_frame))
+		if (is_nul || content > 0) {
+			*ret_frame =
+				(struct frame){ .data = data,
+						.size = content,
+						.framing = is_nul ? FRAMING_NUL : FRAMING_LINE };
 			return 1;
+		}
 		frame_reader_done(reader);
 	}
 	return 0;

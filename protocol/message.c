@@ -8,6 +8,8 @@
 #define MEMBER_PARAMS  "params"
 #define VERSION        "2.0"
 #define PROGRESS       "progress"
+/* An integer of fewer digits fits into int64_t. */
+#define DIGITS_SURE 19
 
 void envelope_deinit(struct envelope *envelope)
 {
@@ -61,6 +63,50 @@ static void refuse_depth(struct error *ret_error, const char *data, size_t offse
 	refuse_text(ret_error, line, column, "arrays and objects are nested more than 32 deep");
 }
 
+/* Appends the message with "e0" behind every integer that int64_t may not have room for. */
+static int widen_integers(struct buffer *buffer, const char *data, size_t size)
+{
+	bool in_string = false;
+	size_t digits = 0;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < size; i++) {
+		char c = data[i];
+		bool is_digit = !in_string && c >= '0' && c <= '9';
+
+		if (digits >= DIGITS_SURE && !is_digit && !strchr(".eE", c))
+			r = buffer_puts(buffer, "e0");
+		digits = is_digit ? digits + 1 : 0;
+		if (in_string && c == '\\' && i + 1 < size && r >= 0)
+			r = buffer_put_char(buffer, data[i++]);
+		else if (c == '"')
+			in_string = !in_string;
+		if (r >= 0)
+			r = buffer_put_char(buffer, data[i]);
+	}
+	if (digits >= DIGITS_SURE && r >= 0)
+		r = buffer_puts(buffer, "e0");
+	return r;
+}
+
+/*
+ * JSON has no largest integer, jansson has. A larger one is given to it as a real number, so that
+ * the member is blamed by its name, with what is allowed, and not the text for not being JSON.
+ */
+static json_t *load(const char *data, size_t size, json_error_t *ret_error)
+{
+	static const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
+	_cleanup_(buffer_deinit)
+	struct buffer widened = { 0 };
+	json_t *message = json_loadb(data, size, flags, ret_error);
+
+	if (message || json_error_code(ret_error) != json_error_numeric_overflow ||
+	    widen_integers(&widened, data, size) < 0)
+		return message;
+	/* If there is more amiss, what is said is still the first error, and its place. */
+	return json_loadb(buffer_data(&widened), buffer_size(&widened), flags, NULL);
+}
+
 int message_parse(json_t **ret_message, const char *data, size_t size, struct error *ret_error)
 {
 	json_error_t error;
@@ -72,8 +118,7 @@ int message_parse(json_t **ret_message, const char *data, size_t size, struct er
 		refuse_depth(ret_error, data, offset);
 		return -EBADMSG;
 	}
-	message = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
-			     &error);
+	message = load(data, size, &error);
 	if (!message && json_error_code(&error) == json_error_out_of_memory)
 		return -ENOMEM;
 	if (!message) {
@@ -92,24 +137,24 @@ static int refuse_request(struct error *ret_error, const char *why)
 	return -EBADMSG;
 }
 
-static int unpack_jsonrpc_params(struct call *call, const json_t *params, struct error *ret_error)
+/* JSON has strings with NUL inside, C has not: such a one is nothing we know. */
+static bool is_text(const json_t *value)
 {
-	if (!params || json_is_object(params)) {
-		call->params = params;
-		return 0;
-	}
-	if (json_is_array(params)) {
-		error_set(ret_error, ERROR_INVALID_PARAMETER,
-			  json_pack("{ss}", "parameter", MEMBER_PARAMS),
-			  "params is an array; give them by name, as in {\"port\":22}");
-		return -EBADMSG;
-	}
-	return refuse_request(ret_error, "params must be an object");
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) == json_string_length(value);
+}
+
+static int refuse_positional(struct error *ret_error)
+{
+	error_set(ret_error, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", MEMBER_PARAMS),
+		  "params is an array; give them by name, as in {\"port\":22}");
+	return -EBADMSG;
 }
 
 /* A member that is none of the protocol's was meant to do something: say so. */
 static int check_members(const json_t *message, struct error *ret_error)
 {
+	char quoted[QUOTED_MAX + 8];
 	const char *name;
 	json_t *value;
 
@@ -117,41 +162,62 @@ static int check_members(const json_t *message, struct error *ret_error)
 		if (strcmp(name, MEMBER_METHOD) == 0 || strcmp(name, MEMBER_PARAMS) == 0 ||
 		    strcmp(name, MEMBER_ID) == 0)
 			continue;
+		quote_text(quoted, name);
 		error_set(ret_error, ERROR_INVALID_REQUEST, NULL,
-			  "not a request: it has a member %.80s; known are method, params, id "
+			  "not a request: it has a member %s; known are method, params, id "
 			  "and jsonrpc",
-			  name);
+			  quoted);
 		return -EBADMSG;
 	}
 	return 0;
 }
 
+static int check_jsonrpc(const json_t *message, struct error *ret_error)
+{
+	const json_t *version = json_object_get(message, MEMBER_VERSION);
+	const json_t *params = json_object_get(message, MEMBER_PARAMS);
+	const json_t *id = json_object_get(message, MEMBER_ID);
+
+	if (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
+		return refuse_request(ret_error, "id must be a string, a number or null");
+	if (version && (!is_text(version) || strcmp(json_string_value(version), VERSION) != 0))
+		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
+	if (!is_text(json_object_get(message, MEMBER_METHOD)))
+		return refuse_request(ret_error, "method must be there, and a string");
+	if (params && !json_is_object(params) && !json_is_array(params))
+		return refuse_request(ret_error, "params must be an object");
+	return version ? 0 : check_members(message, ret_error);
+}
+
 static int unpack_jsonrpc(struct call *call, json_t *message, struct error *ret_error)
 {
 	struct envelope *envelope = &call->envelope;
-	const json_t *version = json_object_get(message, MEMBER_VERSION);
 	const json_t *method = json_object_get(message, MEMBER_METHOD);
+	const json_t *params = json_object_get(message, MEMBER_PARAMS);
 	json_t *id = json_object_get(message, MEMBER_ID);
+	bool is_versioned = json_object_get(message, MEMBER_VERSION);
+	int r;
 
-	envelope->versioned = version;
-	if (json_is_string(id) || json_is_number(id) || json_is_null(id))
+	/* Without a method nobody typed it for our ease: it is answered by the specification. */
+	envelope->versioned = is_versioned || !is_text(method);
+	if (json_is_string(id) || json_is_number(id))
 		envelope->id = json_incref(id);
-	else if (id || !json_is_string(method))
+	else if (id || envelope->versioned)
 		envelope->id = json_null();
 
-	if (id && json_is_null(envelope->id) && !json_is_null(id))
-		return refuse_request(ret_error, "id must be a string, a number or null");
-	if (version &&
-	    (!json_is_string(version) || strcmp(json_string_value(version), VERSION) != 0))
-		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
-	if (!json_is_string(method))
-		return refuse_request(ret_error, "method must be there, and a string");
-	if (!version && check_members(message, ret_error) < 0)
-		return -EBADMSG;
-
+	r = check_jsonrpc(message, ret_error);
+	if (r < 0)
+		return r;
+	/* Only now: what is no request is no notification either, and its sender hears of it. */
+	if (is_versioned && !id) {
+		envelope->silent = true;
+		envelope->id = NULL;
+	}
 	call->method = json_string_value(method);
-	envelope->silent = version && !id;
-	return unpack_jsonrpc_params(call, json_object_get(message, MEMBER_PARAMS), ret_error);
+	if (json_is_array(params))
+		return refuse_positional(ret_error);
+	call->params = params;
+	return 0;
 }
 
 static bool get_flag(const json_t *message, const char *name, bool *ret_flag)
@@ -167,7 +233,7 @@ static int unpack_varlink(struct call *call, json_t *message, struct error *ret_
 	const json_t *method = json_object_get(message, MEMBER_METHOD);
 	const json_t *parameters = json_object_get(message, "parameters");
 
-	if (!json_is_string(method))
+	if (!is_text(method))
 		return refuse_request(ret_error, "method must be there, and a string");
 	if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
 		return refuse_request(ret_error, "parameters must be an object");
@@ -385,16 +451,17 @@ int answer_unpack(struct answer *ret_answer, const json_t *message)
 {
 	const json_t *params = json_object_get(message, MEMBER_PARAMS);
 	const char *method = json_string_value(json_object_get(message, MEMBER_METHOD));
-	struct answer answer = {
-		.result = json_object_get(message, "result"),
-		.error = json_object_get(message, "error"),
-	};
+	struct answer answer = { .result = json_object_get(message, "result") };
+	const json_t *error = json_object_get(message, "error");
 	const json_t *id;
 
-	if (method && strcmp(method, PROGRESS) == 0)
+	/* Other servers have an error of null beside the result. */
+	if (json_is_object(error))
+		answer.error = error;
+	if (method && strcmp(method, PROGRESS) == 0 && json_is_object(params))
 		answer.progress = params;
 	id = json_object_get(answer.progress ? params : message, MEMBER_ID);
-	if (!answer.result && !json_is_object(answer.error) && !answer.progress)
+	if (!answer.result && !answer.error && !answer.progress)
 		return -EBADMSG;
 	/* An error whose request could not be read has no id; ours are numbers from 1 on. */
 	answer.id = json_integer_value(id);

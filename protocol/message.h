@@ -50,8 +50,8 @@ int call_unpack(struct call *ret_call, json_t *message, enum dialect dialect,
 		struct error *ret_error);
 
 /*
- * These append one answer, with its ending unless `in_batch`. 0 or -ENOMEM, and then nothing was
- * appended. `result` is a struct that `fields` describes, or a const json_t * where `fields` is
+ * These append one answer, with its ending unless `in_batch`. 0, or as schema_encode_result(),
+ * and then nothing was appended. `result` is a struct that `fields` describes, or a const json_t * where `fields` is
  * NULL. With `continues` (Varlink) it is not the last one.
  */
 int message_put_result(struct buffer *buffer, const struct envelope *envelope, bool in_batch,
@@ -63,7 +63,7 @@ int message_put_error(struct buffer *buffer, const struct envelope *envelope, bo
 int message_put_progress(struct buffer *buffer, const struct envelope *envelope,
 			 const struct field *fields, const void *progress);
 
-/* For clients: appends a call. `params` as for message_put_result(). */
+/* For clients: appends a call. `params` as for message_put_result(); returns the same. */
 int message_put_call(struct buffer *buffer, const char *method, json_int_t id,
 		     const struct field *fields, const void *params);
 

@@ -4,21 +4,60 @@
 
 #include <string.h>
 
+#define WORD_BITS 64u
+#define N_PORTS   (PORT_MAX + 1u)
+#define N_WORDS   (N_PORTS / WORD_BITS)
+
+/*
+ * A message has room for 40,000 times "2-", so what was seen is passed over by words, and words
+ * that are full by words of those: else such a message would keep the daemon busy for seconds.
+ */
 struct portlist_builder {
 	struct portlist list;
 	size_t capacity;
-	uint64_t seen[(PORT_MAX + 1) / 64];
+	uint64_t seen[N_WORDS];
+	uint64_t full[N_WORDS / WORD_BITS];
 };
 
-static bool is_seen(const uint64_t *seen, uint32_t port)
+/* The first of `n_bits` (a multiple of 64) from `from` on that is `value`; n_bits: none is. */
+static uint32_t find_bit(const uint64_t *words, uint32_t n_bits, uint32_t from, bool value)
 {
-	return seen[port / 64] >> (port % 64) & 1;
+	uint64_t mask = UINT64_MAX << from % WORD_BITS;
+
+	for (uint32_t i = from / WORD_BITS; i < n_bits / WORD_BITS; i++, mask = UINT64_MAX) {
+		uint64_t found = (value ? words[i] : ~words[i]) & mask;
+
+		if (found)
+			return i * WORD_BITS + (uint32_t)__builtin_ctzll(found);
+	}
+	return n_bits;
 }
 
-static void mark(uint64_t *seen, uint32_t first, uint32_t last)
+/* The first port from `port` on that was not seen, or N_PORTS. */
+static uint32_t next_unseen(const struct portlist_builder *builder, uint32_t port)
 {
-	for (uint32_t port = first; port <= last; port++)
-		seen[port / 64] |= UINT64_C(1) << (port % 64);
+	uint32_t word = port / WORD_BITS;
+	uint32_t found = find_bit(builder->seen, (word + 1) * WORD_BITS, port, false);
+
+	if (found < (word + 1) * WORD_BITS)
+		return found;
+	word = find_bit(builder->full, N_WORDS, word + 1, false);
+	return find_bit(builder->seen, N_PORTS, word * WORD_BITS, false);
+}
+
+static void mark(struct portlist_builder *builder, uint32_t first, uint32_t last)
+{
+	for (uint32_t i = first / WORD_BITS; i <= last / WORD_BITS; i++) {
+		uint64_t bits = UINT64_MAX;
+
+		if (i == first / WORD_BITS)
+			bits &= UINT64_MAX << first % WORD_BITS;
+		if (i == last / WORD_BITS)
+			bits &= UINT64_MAX >> (WORD_BITS - 1 - last % WORD_BITS);
+		builder->seen[i] |= bits;
+		if (builder->seen[i] == UINT64_MAX)
+			builder->full[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
+	}
 }
 
 int portlist_builder_new(struct portlist_builder **ret_builder)
@@ -67,7 +106,7 @@ static int append(struct portlist_builder *builder, uint32_t first, uint32_t las
 			(struct port_range){ .first = (uint16_t)first, .last = (uint16_t)last };
 	}
 	list->n_ports += last - first + 1;
-	mark(builder->seen, first, last);
+	mark(builder, first, last);
 	return 0;
 }
 
@@ -75,19 +114,17 @@ int portlist_builder_add(struct portlist_builder *builder, uint16_t first, uint1
 {
 	uint32_t low = first <= last ? first : last;
 	uint32_t high = first <= last ? last : first;
+	uint32_t port = next_unseen(builder, low);
 
-	for (uint32_t port = low; port <= high; port++) {
-		uint32_t end = port;
-		int r;
+	while (port <= high) {
+		uint32_t seen =
+			find_bit(builder->seen, (high / WORD_BITS + 1) * WORD_BITS, port, true);
+		uint32_t end = seen <= high ? seen : high + 1;
+		int r = append(builder, port, end - 1);
 
-		if (is_seen(builder->seen, port))
-			continue;
-		while (end < high && !is_seen(builder->seen, end + 1))
-			end++;
-		r = append(builder, port, end);
 		if (r < 0)
 			return r;
-		port = end;
+		port = end <= high ? next_unseen(builder, end) : end;
 	}
 	return 0;
 }
@@ -207,7 +244,7 @@ int portlist_exclude(struct portlist *ret_list, const struct portlist *list,
 		return r;
 	/* What is excluded counts as seen, and seen ports are passed over. */
 	for (size_t i = 0; i < exclude->n_ranges; i++)
-		mark(builder->seen, exclude->ranges[i].first, exclude->ranges[i].last);
+		mark(builder, exclude->ranges[i].first, exclude->ranges[i].last);
 	for (size_t i = 0; i < list->n_ranges; i++) {
 		r = portlist_builder_add(builder, list->ranges[i].first, list->ranges[i].last);
 		if (r < 0)

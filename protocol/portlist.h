@@ -30,14 +30,14 @@ struct portlist_cursor {
 	uint32_t offset;
 };
 
-/* Collects a list from pieces; NULL-safe, freed by the portlist_build_* call that ends it. */
+/* Collects a list from pieces; freed by finish or free, of which the latter takes NULL. */
 struct portlist_builder;
 
 /* 0 or -ENOMEM. */
 int portlist_builder_new(struct portlist_builder **ret_builder);
 void portlist_builder_free(struct portlist_builder *builder);
 
-/* Adds one port; the caller has checked the range. 0 or -ENOMEM. */
+/* Adds a range of ports, none of them 0, whichever way round. 0 or -ENOMEM. */
 int portlist_builder_add(struct portlist_builder *builder, uint16_t first, uint16_t last);
 
 /*

@@ -46,6 +46,18 @@ const char *error_interface(enum error_code code)
 	return PROTOCOL_INTERFACE;
 }
 
+/* What is not UTF-8 can't be sent as JSON, and an answer must not fail for its wording. */
+static void make_sendable(char *message)
+{
+	json_t *value = json_string(message);
+
+	if (!value)
+		for (; *message; message++)
+			if (*message & '\x80')
+				*message = '?';
+	json_decref(value);
+}
+
 void error_set(struct error *ret_error, enum error_code code, json_t *members, const char *format,
 	       ...)
 {
@@ -57,6 +69,7 @@ void error_set(struct error *ret_error, enum error_code code, json_t *members, c
 	va_start(arguments, format);
 	vsnprintf(ret_error->message, sizeof(ret_error->message), format, arguments);
 	va_end(arguments);
+	make_sendable(ret_error->message);
 }
 
 void error_deinit(struct error *error)
@@ -65,16 +78,36 @@ void error_deinit(struct error *error)
 	*error = (struct error){ 0 };
 }
 
+struct quote {
+	char *text;
+	size_t used;
+};
+
+static int put_quoted(const char *chunk, size_t size, void *userdata)
+{
+	struct quote *quote = userdata;
+	size_t room = QUOTED_MAX - quote->used;
+	size_t fits = size < room ? size : room;
+
+	memcpy(quote->text + quote->used, chunk, fits);
+	quote->used += fits;
+	/* Whatever is left of the value, a sentence has no room for it. */
+	return fits < size ? -1 : 0;
+}
+
 void quote_json(char ret_text[QUOTED_MAX + 8], const json_t *value)
 {
-	size_t size = json_dumpb(value, ret_text, QUOTED_MAX,
-				 JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+	struct quote quote = { .text = ret_text };
+	int r = json_dump_callback(value, put_quoted, &quote,
+				   JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
 
-	if (size == 0 || size > QUOTED_MAX) {
-		/* jansson has filled what there was room for. */
-		size = size == 0 ? 0 : QUOTED_MAX;
-		memcpy(ret_text + size, "...", 4);
-		return;
-	}
-	ret_text[size] = '\0';
+	strcpy(ret_text + quote.used, r < 0 ? "..." : "");
+}
+
+void quote_text(char ret_text[QUOTED_MAX + 8], const char *text)
+{
+	json_t *value = json_string(text);
+
+	quote_json(ret_text, value);
+	json_decref(value);
 }

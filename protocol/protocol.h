@@ -79,14 +79,17 @@ struct error {
 
 /*
  * Fills *ret_error, in place of what it held; takes over `members`, NULL included (out of memory
- * costs the members, never the error).
+ * costs the members, never the error). What of the message is not UTF-8 becomes question marks.
  */
 void error_set(struct error *ret_error, enum error_code code, json_t *members, const char *format,
 	       ...) _printf_(4, 5);
 void error_deinit(struct error *error);
 
-/* A message of `data`: at most this many bytes of a value are quoted in an error. */
+/* At most this many bytes of a value are quoted in an error. */
 #define QUOTED_MAX 80
 
 /* `value` as JSON text, cut off behind QUOTED_MAX bytes, for the message of an error. */
 void quote_json(char ret_text[QUOTED_MAX + 8], const json_t *value);
+
+/* The same for a string: in quotes, and whatever is in it is ASCII then. */
+void quote_text(char ret_text[QUOTED_MAX + 8], const char *text);

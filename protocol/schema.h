@@ -63,10 +63,12 @@ int schema_decode(const struct field *fields, const json_t *object, enum decode_
 /* Frees what schema_decode() allocated in the struct (port lists and arrays), and zeroes that. */
 void schema_clear(const struct field *fields, void *decoded);
 
-/* Appends the struct as a JSON object. `optional` members that are unset (zero) are left out. */
+/*
+ * These append the struct as a JSON object: of params, what is set (not zero), of a result, all
+ * members. Return 0; -ENOMEM; -EILSEQ for a string that isn't UTF-8; or -EINVAL for an enum's
+ * value that has no name and a string that is NULL. Then nothing was appended.
+ */
 int schema_encode_params(const struct field *fields, const void *values, struct buffer *buffer);
-
-/* Appends the struct as a JSON object with all its members. */
 int schema_encode_result(const struct field *fields, const void *values, struct buffer *buffer);
 
 /* Appends `string` as JSON, or -EILSEQ if it isn't UTF-8. */
@@ -84,7 +86,7 @@ bool host_is_valid(const char *text);
 #define ROW_PORT(S, member)                                                                        \
 	FIELD_ROW_(S, member, FIELD_PORT, .flags = FIELD_REQUIRED, .min = 1, .max = 65535)
 #define ROW_PORT_OR_NULL(S, member)                                                                \
-	FIELD_ROW_(S, member, FIELD_PORT, .flags = FIELD_NULLABLE, .max = 65535)
+	FIELD_ROW_(S, member, FIELD_PORT, .flags = FIELD_NULLABLE, .min = 1, .max = 65535)
 #define ROW_INT(S, member, min_, max_, fallback_)                                                  \
 	FIELD_ROW_(S, member, FIELD_INT, .flags = 0, .min = (min_), .max = (max_),                 \
 		   .fallback = (fallback_))

@@ -300,13 +300,15 @@ static int refuse_unknown(const struct field *fields, enum decode_mode mode, con
 {
 	_cleanup_(buffer_deinit)
 	struct buffer known = { 0 };
+	char quoted[QUOTED_MAX + 8];
 
+	quote_text(quoted, name);
 	for (const struct field *field = fields; field->type != FIELD_END; field++)
 		if (find_field(fields, mode, field->name) &&
 		    buffer_printf(&known, "%s %s", field == fields ? "" : ",", field->name) < 0)
 			return -ENOMEM;
 	error_set(ret_error, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", name),
-		  "%.80s is not known here; %s%.*s", name,
+		  "%s is not known here; %s%.*s", quoted,
 		  buffer_size(&known) > 0 ? "known are" : "there are no parameters",
 		  (int)buffer_size(&known), buffer_size(&known) > 0 ? buffer_data(&known) : "");
 	return -EINVAL;
@@ -371,7 +373,9 @@ int schema_decode(const struct field *fields, const json_t *object, enum decode_
 void schema_clear(const struct field *fields, void *decoded)
 {
 	for (; fields->type != FIELD_END; fields++) {
-		if (fields->type == FIELD_PORTS) {
+		if (fields->type == FIELD_OBJECT) {
+			schema_clear(fields->fields, member_of(fields, decoded));
+		} else if (fields->type == FIELD_PORTS) {
 			portlist_deinit(member_of(fields, decoded));
 		} else if (fields->type == FIELD_PORT_ARRAY) {
 			uint16_t **ports = member_of(fields, decoded);
@@ -389,17 +393,21 @@ static bool is_name_character(char c)
 	       c == '-' || c == '_' || c == '.';
 }
 
+/* An address of IPv6: whether it is one, the kernel's own parser says later. */
+static bool is_address_character(char c)
+{
+	return is_name_character(c) || c == ':' || c == '%';
+}
+
 bool host_is_valid(const char *text)
 {
+	bool is_address = strchr(text, ':');
 	size_t size = strlen(text);
 
 	if (size < 1 || size > HOST_MAX)
 		return false;
-	/* An address of IPv6; whether it is one the kernel's own parser says later. */
-	if (strchr(text, ':'))
-		return true;
 	for (size_t i = 0; i < size; i++)
-		if (!is_name_character(text[i]))
+		if (!(is_address ? is_address_character(text[i]) : is_name_character(text[i])))
 			return false;
 	return true;
 }

@@ -117,6 +117,23 @@ static bool is_null(const struct field *field, const void *values)
 	return is_unset(field, values);
 }
 
+/* The name of an enum's value; NULL for one that has none, which a program may well hand over. */
+static const char *name_of(const struct field *field, int64_t value)
+{
+	const char *const *name = field->names;
+
+	if (value < 1)
+		return NULL;
+	while (*name && --value > 0)
+		name++;
+	return *name;
+}
+
+static int put_string_or_refuse(struct buffer *buffer, const char *string)
+{
+	return string ? schema_put_string(buffer, string) : -EINVAL;
+}
+
 static int put_value(const struct field *field, const void *values, struct buffer *buffer)
 {
 	switch (field->type) {
@@ -126,11 +143,11 @@ static int put_value(const struct field *field, const void *values, struct buffe
 	case FIELD_PORT:
 		return buffer_put_int(buffer, load_int(field, values));
 	case FIELD_ENUM:
-		return schema_put_string(buffer, field->names[load_int(field, values) - 1]);
+		return put_string_or_refuse(buffer, name_of(field, load_int(field, values)));
 	case FIELD_STRING:
 	case FIELD_HOST:
 	case FIELD_PORTS:
-		return schema_put_string(buffer, *(const char *const *)member_of(field, values));
+		return put_string_or_refuse(buffer, *(const char *const *)member_of(field, values));
 	case FIELD_TEXT:
 		return schema_put_string(buffer, member_of(field, values));
 	case FIELD_PORT_ARRAY:
