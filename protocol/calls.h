@@ -92,6 +92,15 @@ extern const char *const order_names[];
 		ROW_COUNT(S, waited_ms), ROW_END
 
 #define METRICS_RESULT(S, STRING) STRING(S, text), ROW_END
+
+/* JSON-RPC's info, all but the array of interfaces' names. */
+#define INFO_RESULT(S, STRING)                                                                     \
+	STRING(S, vendor), STRING(S, product), STRING(S, version), STRING(S, url),                 \
+		ROW_COUNT(S, pid), ROW_COUNT(S, uptime_ms), ROW_END
+#define INFO_INTERFACES "interfaces"
+
+/* An id as this library gives them; the daemon takes any that JSON-RPC knows. */
+#define CANCEL_PARAMS(S) ROW_COUNT(S, id), ROW_END
 /* clang-format on */
 
 /*

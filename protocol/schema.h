@@ -62,7 +62,10 @@ int schema_decode(const struct field *fields, const json_t *object, enum decode_
 /* Frees what schema_decode() allocated in the struct (port lists and arrays), and zeroes that. */
 void schema_clear(const struct field *fields, void *decoded);
 
-/* Appends the struct as a JSON object. `optional` members that are unset (zero) are left out. */
+/*
+ * Appends the struct as a JSON object. Members that are unset (zero) are left out. 0; -ENOMEM;
+ * -EILSEQ for a string that isn't UTF-8; -EINVAL for a value that its enum has not.
+ */
 int schema_encode_params(const struct field *fields, const void *values, struct buffer *buffer);
 
 /* Appends the struct as a JSON object with all its members. */

@@ -116,6 +116,17 @@ static bool is_null(const struct field *field, const void *values)
 	return is_unset(field, values);
 }
 
+/* The value may be a caller's of the library, who can put anything there. */
+static int put_enum(const struct field *field, const void *values, struct buffer *buffer)
+{
+	int64_t value = load_int(field, values);
+
+	for (int64_t i = 1; field->names[i - 1]; i++)
+		if (i == value)
+			return schema_put_string(buffer, field->names[i - 1]);
+	return -EINVAL;
+}
+
 static int put_value(const struct field *field, const void *values, struct buffer *buffer)
 {
 	switch (field->type) {
@@ -125,7 +136,7 @@ static int put_value(const struct field *field, const void *values, struct buffe
 	case FIELD_PORT:
 		return buffer_put_int(buffer, load_int(field, values));
 	case FIELD_ENUM:
-		return schema_put_string(buffer, field->names[load_int(field, values) - 1]);
+		return put_enum(field, values, buffer);
 	case FIELD_STRING:
 	case FIELD_HOST:
 	case FIELD_PORTS:
