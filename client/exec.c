@@ -281,7 +281,8 @@ int exec_daemon(int *ret_fd)
 		r = prepare_environment(&preparation);
 	if (r < 0)
 		return r;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) < 0)
+	/* Neither is nonblocking: what the daemon does with its own it decides itself. */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
 		return -errno;
 	ours = sockets[0];
 	theirs = sockets[1];

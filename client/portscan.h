@@ -47,6 +47,9 @@ extern "C" {
 /* The environment variable with the address of the daemon. */
 #define PORTSCAN_SOCKET_VARIABLE "PORTSCAND_SOCKET"
 
+/* The host of a call that names none. */
+#define PORTSCAN_HOST_DEFAULT "127.0.0.1"
+
 /* A connection to the daemon. */
 struct portscan;
 
