@@ -34,7 +34,7 @@ struct scan_params_sent {
 	bool stream;
 };
 
-struct cancel_params {
+struct cancel_params_sent {
 	uint64_t id;
 };
 
@@ -53,7 +53,7 @@ static const struct field wait_params[] = { WAIT_PARAMS(struct portscan_wait_arg
 static const struct field wait_result[] = { WAIT_RESULT(struct portscan_wait_result, ROW_TEXT) };
 static const struct field info_result[] = { INFO_RESULT(struct portscan_info_result, ROW_TEXT) };
 static const struct field metrics_result[] = { METRICS_RESULT(struct metrics_text, ROW_STRING) };
-static const struct field cancel_params[] = { CANCEL_PARAMS(struct cancel_params) };
+static const struct field cancel_params[] = { CANCEL_PARAMS(struct cancel_params_sent, ROW_COUNT) };
 
 static const char *name_of(const char *const *names, int value)
 {
@@ -392,7 +392,7 @@ int portscan_call_start(struct portscan *p, const char *method, const char *para
 
 int portscan_cancel(struct portscan *p, uint64_t id)
 {
-	struct cancel_params params = { .id = id };
+	struct cancel_params_sent params = { .id = id };
 
 	if (!pending_find(&p->pending, id))
 		return -ENOENT;
