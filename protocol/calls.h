@@ -141,8 +141,21 @@ extern const char *const order_names[];
 	STRING(S, text), \
 	ROW_END
 
-#define CANCEL_PARAMS(S) \
-	ROW_ID(S, id), \
+/* JSON-RPC's info, all but the array of its interfaces. */
+#define INFO_RESULT(S, STRING) \
+	STRING(S, vendor), \
+	STRING(S, product), \
+	STRING(S, version), \
+	STRING(S, url), \
+	ROW_COUNT(S, pid), \
+	ROW_COUNT(S, uptime_ms), \
+	ROW_END
+
+#define INFO_INTERFACES "interfaces"
+
+/* `ID` is how the struct keeps it: ROW_ID, or ROW_COUNT where all ids are one's own numbers. */
+#define CANCEL_PARAMS(S, ID) \
+	ID(S, id), \
 	ROW_END
 
 #define CANCEL_RESULT(S) \
