@@ -448,6 +448,7 @@ class Stopping(Test):
 
     def setUp(self):
         self.silent = self.enterContext(silent_port())
+        self.daemon.result("info")
         # A socket of each family is kept to be used again.
         self.idle = self.daemon.n_descriptors() + 2
 
