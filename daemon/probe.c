@@ -383,3 +383,8 @@ void host_window_wait(struct host_window *window, struct prober_waiter *waiter)
 {
 	list_append(&window->waiters, &waiter->link);
 }
+
+void host_window_pass_on(struct host_window *window)
+{
+	wake_first(&window->waiters);
+}
