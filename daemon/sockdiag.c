@@ -1,0 +1,378 @@
+#include "sockdiag.h"
+
+#include "sockdiag_lookup.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* How long a turn of the loop may be spent on one listing. */
+#define SLICE_NS 1000000U
+
+/* How often a listing is begun anew when the kernel says that it was interrupted. */
+#define RETRIES_MAX 5
+
+/* What is kept from one listing to the next, so that small ones need no allocation. */
+#define SOCKETS_KEPT 1024
+
+struct sockdiag {
+	struct ev_loop *loop;
+	struct sockdiag_lookup lookup;
+	struct sockdiag_stats stats;
+
+	struct list waiting; /* sockdiag_query::link */
+	ev_timer turn;       /* fed to the loop: runs at the end of the turn */
+
+	/* The dump that is running, if `running`. */
+	bool running;
+	struct list asking; /* sockdiag_query::link; empty: all cancelled */
+	unsigned what;
+	uint16_t port;
+	size_t part; /* index into `parts` */
+	size_t part_start;
+	unsigned retries;
+	int failure; /* why it ends without having begun */
+	uint32_t sequence;
+	int fd;
+	ev_io readable;
+	struct sockdiag_socket *sockets;
+	size_t n_sockets, n_allocated;
+	_Alignas(struct nlmsghdr) uint8_t buffer[SOCKDIAG_BUFFER_SIZE];
+};
+
+/* The kernel dumps one family and protocol at a time. */
+static const struct {
+	int family, protocol;
+} parts[] = {
+	{ AF_INET, IPPROTO_TCP },
+	{ AF_INET6, IPPROTO_TCP },
+	{ AF_INET, IPPROTO_UDP },
+	{ AF_INET6, IPPROTO_UDP },
+};
+
+static uint32_t part_states(size_t part, unsigned what)
+{
+	const uint32_t listen = 1U << SOCKDIAG_LISTEN, bound = 1U << SOCKDIAG_BOUND_INACTIVE;
+	uint32_t states = 0;
+
+	if (parts[part].protocol == IPPROTO_UDP)
+		return what & SOCKDIAG_UDP ? UINT32_MAX : 0;
+
+	if (what & SOCKDIAG_TCP_LISTENERS)
+		states |= listen;
+	if (what & SOCKDIAG_TCP_BOUND)
+		states |= bound;
+	if (what & SOCKDIAG_TCP_CONNECTIONS)
+		states |= ~(listen | bound);
+	return states;
+}
+
+static void dump_close(struct sockdiag *sockdiag)
+{
+	ev_io_stop(sockdiag->loop, &sockdiag->readable);
+	closep(&sockdiag->fd);
+	sockdiag->fd = -EBADF;
+}
+
+static int dump_open(struct sockdiag *sockdiag)
+{
+	int r;
+
+	if (sockdiag->fd >= 0)
+		return 0;
+	r = sockdiag_open(NETLINK_SOCK_DIAG);
+	if (r < 0)
+		return r;
+	sockdiag->fd = r;
+	ev_io_set(&sockdiag->readable, r, EV_READ);
+	return 0;
+}
+
+/* Asks for the next part that is wanted. Returns 1; 0 if there is none left; or -errno. */
+static int dump_ask(struct sockdiag *sockdiag)
+{
+	struct sockdiag_dump_request request;
+	uint32_t states = 0;
+	int r;
+
+	for (; sockdiag->part < ARRAY_SIZE(parts); sockdiag->part++) {
+		states = part_states(sockdiag->part, sockdiag->what);
+		if (states != 0)
+			break;
+	}
+	if (states == 0 || list_empty(&sockdiag->asking))
+		return 0;
+
+	r = dump_open(sockdiag);
+	if (r < 0)
+		return r;
+	sockdiag->n_sockets = sockdiag->part_start;
+	sockdiag_pack_dump(&request, ++sockdiag->sequence, parts[sockdiag->part].family,
+			   parts[sockdiag->part].protocol, states, sockdiag->port);
+	if (send(sockdiag->fd, &request, request.header.nlmsg_len, 0) < 0)
+		return -errno;
+
+	ev_io_start(sockdiag->loop, &sockdiag->readable);
+	return 1;
+}
+
+static int dump_store(struct sockdiag *sockdiag, const struct nlmsghdr *message)
+{
+	struct sockdiag_socket *sockets;
+	size_t n;
+	int r;
+
+	if (sockdiag->n_sockets == sockdiag->n_allocated) {
+		if (sockdiag->n_allocated >= SOCKDIAG_SOCKETS_MAX)
+			return -E2BIG;
+		n = sockdiag->n_allocated > 0 ? sockdiag->n_allocated * 2 : 64;
+		sockets = reallocarray(sockdiag->sockets, n, sizeof(*sockets));
+		if (!sockets)
+			return -ENOMEM;
+		sockdiag->sockets = sockets;
+		sockdiag->n_allocated = n;
+	}
+	r = sockdiag_unpack_socket(message, parts[sockdiag->part].protocol,
+				   &sockdiag->sockets[sockdiag->n_sockets]);
+	if (r < 0)
+		return r;
+	sockdiag->n_sockets++;
+	return 0;
+}
+
+/* The kernel has told all of this part, or why it doesn't. Returns as dump_ask() does. */
+static int part_done(struct sockdiag *sockdiag, int error)
+{
+	/* A kernel without IPv6 has no IPv6 sockets; but one without IPv4 has no module. */
+	if (error == -ENOENT && parts[sockdiag->part].family == AF_INET6)
+		error = 0;
+	if (error < 0)
+		return sockdiag_map_error(error);
+
+	sockdiag->part++;
+	sockdiag->part_start = sockdiag->n_sockets;
+	return dump_ask(sockdiag);
+}
+
+/*
+ * Asks for this part anew, on a new socket: of the old one nobody knows what it still has to say, and
+ * while it has, it takes no other request.
+ */
+static int part_retry(struct sockdiag *sockdiag)
+{
+	dump_close(sockdiag);
+	if (sockdiag->retries++ >= RETRIES_MAX)
+		return -ENOBUFS;
+	sockdiag->stats.retries++;
+	return dump_ask(sockdiag);
+}
+
+/* Reads what the kernel has ready. Returns 1 if there is more; 0 at the end; or -errno. */
+static int dump_read(struct sockdiag *sockdiag)
+{
+	struct iovec iov = { .iov_base = sockdiag->buffer, .iov_len = sizeof(sockdiag->buffer) };
+	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1 };
+	const struct nlmsghdr *message;
+	size_t position = 0;
+	ssize_t n;
+	int r;
+
+	n = recvmsg(sockdiag->fd, &header, 0);
+	if (n < 0 && errno == EINTR)
+		return 1;
+	/*
+	 * The kernel prepares the next piece while this one is read. If there is none before the end,
+	 * it lacked memory for it (ENOBUFS, once), and will not try again by itself.
+	 */
+	if ((n < 0 && (errno == EAGAIN || errno == ENOBUFS)) || header.msg_flags & MSG_TRUNC)
+		return part_retry(sockdiag);
+	if (n < 0)
+		return -errno;
+
+	while ((message = sockdiag_next_message(sockdiag->buffer, (size_t)n, &position))) {
+		if (message->nlmsg_seq != sockdiag->sequence)
+			continue;
+		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+			return part_retry(sockdiag);
+		if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR)
+			return part_done(sockdiag, sockdiag_unpack_error(message));
+		if (list_empty(&sockdiag->asking))
+			continue;
+		r = dump_store(sockdiag, message);
+		if (r < 0)
+			return r;
+	}
+	return 1;
+}
+
+static void dump_finish(struct sockdiag *sockdiag, int result)
+{
+	struct sockdiag_query *query;
+
+	ev_io_stop(sockdiag->loop, &sockdiag->readable);
+	/* After a failure the kernel may still be telling. */
+	if (result < 0) {
+		dump_close(sockdiag);
+		sockdiag->n_sockets = 0;
+	}
+
+	/* `running` all the while: what is started by these is begun in the next turn. */
+	while (!list_empty(&sockdiag->asking)) {
+		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
+		list_remove(&query->link);
+		query->done(query, result, sockdiag->sockets, sockdiag->n_sockets);
+	}
+
+	if (sockdiag->n_allocated > SOCKETS_KEPT) {
+		free(sockdiag->sockets);
+		sockdiag->sockets = NULL;
+		sockdiag->n_allocated = 0;
+	}
+	sockdiag->running = false;
+	if (!list_empty(&sockdiag->waiting))
+		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	struct sockdiag *sockdiag = container_of(watcher, struct sockdiag, readable);
+	uint64_t started = sockdiag_now_ns();
+	int r;
+
+	(void)loop;
+	(void)revents;
+
+	do
+		r = dump_read(sockdiag);
+	while (r > 0 && sockdiag_now_ns() - started < SLICE_NS);
+	if (r <= 0)
+		dump_finish(sockdiag, r);
+}
+
+/* Takes the query that waits longest, and all that want the same. */
+static int dump_start(struct sockdiag *sockdiag)
+{
+	struct sockdiag_query *query, *next;
+
+	query = list_first(&sockdiag->waiting, struct sockdiag_query, link);
+	sockdiag->running = true;
+	sockdiag->what = query->what;
+	sockdiag->port = query->port;
+	sockdiag->part = 0;
+	sockdiag->part_start = sockdiag->n_sockets = 0;
+	sockdiag->retries = 0;
+	sockdiag->stats.dumps++;
+
+	list_for_each_safe (query, next, &sockdiag->waiting, link) {
+		if (query->what != sockdiag->what || query->port != sockdiag->port)
+			continue;
+		list_remove(&query->link);
+		list_append(&sockdiag->asking, &query->link);
+	}
+
+	if (sockdiag->lookup.unsupported < 0)
+		return sockdiag->lookup.unsupported;
+	return dump_ask(sockdiag);
+}
+
+static void on_turn(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct sockdiag *sockdiag = container_of(watcher, struct sockdiag, turn);
+	int r;
+
+	(void)revents;
+
+	if (sockdiag->running) {
+		dump_finish(sockdiag, sockdiag->failure);
+		return;
+	}
+	if (list_empty(&sockdiag->waiting))
+		return;
+
+	r = dump_start(sockdiag);
+	if (r <= 0) {
+		/*
+		 * Not in this turn: an asker that asks again whenever it fails would keep the loop
+		 * from ever getting to the next one.
+		 */
+		sockdiag->failure = r;
+		ev_timer_set(watcher, 0., 0.);
+		ev_timer_start(loop, watcher);
+	}
+}
+
+int sockdiag_new(struct sockdiag **ret, struct ev_loop *loop)
+{
+	struct sockdiag *sockdiag;
+	int r;
+
+	sockdiag = calloc(1, sizeof(*sockdiag));
+	if (!sockdiag)
+		return -ENOMEM;
+	sockdiag->loop = loop;
+	sockdiag->fd = -EBADF;
+	list_init(&sockdiag->waiting);
+	list_init(&sockdiag->asking);
+	ev_init(&sockdiag->turn, on_turn);
+	ev_set_priority(&sockdiag->turn, EV_MINPRI);
+	ev_init(&sockdiag->readable, on_readable);
+
+	r = sockdiag_lookup_init(&sockdiag->lookup);
+	if (r >= 0 && sockdiag->lookup.unsupported == 0)
+		r = dump_open(sockdiag);
+	if (r < 0) {
+		sockdiag_free(sockdiag);
+		return r;
+	}
+
+	*ret = sockdiag;
+	return 0;
+}
+
+void sockdiag_free(struct sockdiag *sockdiag)
+{
+	if (!sockdiag)
+		return;
+
+	while (!list_empty(&sockdiag->waiting))
+		list_remove(sockdiag->waiting.next);
+	while (!list_empty(&sockdiag->asking))
+		list_remove(sockdiag->asking.next);
+	ev_timer_stop(sockdiag->loop, &sockdiag->turn); /* takes back what was fed, too */
+	dump_close(sockdiag);
+	sockdiag_lookup_deinit(&sockdiag->lookup);
+	free(sockdiag->sockets);
+	free(sockdiag);
+}
+
+void sockdiag_query_start(struct sockdiag *sockdiag, struct sockdiag_query *query)
+{
+	sockdiag->stats.queries++;
+	list_append(&sockdiag->waiting, &query->link);
+	if (!sockdiag->running)
+		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
+}
+
+void sockdiag_query_cancel(struct sockdiag_query *query)
+{
+	/* Zeroed: never started. */
+	if (query->link.next)
+		list_remove(&query->link);
+}
+
+int sockdiag_lookup_listener(struct sockdiag *sockdiag, int family, const void *address,
+			     uint16_t port, struct sockdiag_socket *ret)
+{
+	sockdiag->stats.lookups++;
+	return sockdiag_lookup_find(&sockdiag->lookup, family, address, port, ret);
+}
+
+int sockdiag_address_interface(struct sockdiag *sockdiag, int family, const void *address)
+{
+	return sockdiag_lookup_interface(&sockdiag->lookup, family, address);
+}
+
+const struct sockdiag_stats *sockdiag_stats(const struct sockdiag *sockdiag)
+{
+	return &sockdiag->stats;
+}
