@@ -109,10 +109,15 @@ static int add_children(struct table *table, int root_fd, const char *parent)
 	DIR *directory = NULL;
 	_cleanup_(closep)
 	int fd = -EBADF;
+	const char *relative = parent[1] ? parent + 1 : ".";
 	const struct dirent *child;
+	struct stat status;
 	int r;
 
-	fd = openat(root_fd, parent[1] ? parent + 1 : ".",
+	/* Most have no children; to see that costs a tenth of reading them, with all their files. */
+	if (fstatat(root_fd, relative, &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_nlink == 2)
+		return 0;
+	fd = openat(root_fd, relative,
 		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		/* Gone since its name was read, or none of our business. */
