@@ -27,8 +27,9 @@ struct sockdiag {
 	bool running;
 	struct list asking; /* sockdiag_query::link; empty: all cancelled */
 	unsigned what;
-	uint16_t port;
-	size_t part; /* index into `parts` */
+	uint16_t ports[SOCKDIAG_PORTS_MAX];
+	size_t n_ports; /* 0: all */
+	size_t part;    /* index into `parts` */
 	size_t part_start;
 	unsigned retries;
 	bool asked; /* for `part`: there is something to read */
@@ -103,7 +104,7 @@ static int dump_ask(struct sockdiag *sockdiag)
 	sockdiag->n_sockets = sockdiag->part_start;
 	sockdiag_pack_dump(&request, ++sockdiag->sequence, parts[sockdiag->part].family,
 			   parts[sockdiag->part].protocol, parts[sockdiag->part].states,
-			   sockdiag->port);
+			   sockdiag->ports, sockdiag->n_ports);
 	if (send(sockdiag->fd, &request, request.header.nlmsg_len, 0) < 0)
 		return -errno;
 
@@ -210,6 +211,39 @@ static void next_turn(struct sockdiag *sockdiag)
 	ev_timer_start(sockdiag->loop, &sockdiag->turn);
 }
 
+static int compare_ports(const void *a, const void *b)
+{
+	const struct sockdiag_socket *left = a, *right = b;
+
+	return (int)left->port - (int)right->port;
+}
+
+/* The first socket, of those sorted by port, with this port or a greater one. */
+static size_t first_of_port(const struct sockdiag *sockdiag, unsigned port)
+{
+	size_t low = 0, high = sockdiag->n_sockets, middle;
+
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (sockdiag->sockets[middle].port < port)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void deliver(const struct sockdiag *sockdiag, struct sockdiag_query *query, int result)
+{
+	size_t first = 0, end = sockdiag->n_sockets;
+
+	if (sockdiag->n_ports > 1) {
+		first = first_of_port(sockdiag, query->port);
+		end = first_of_port(sockdiag, query->port + 1U);
+	}
+	query->done(query, result, end > first ? sockdiag->sockets + first : NULL, end - first);
+}
+
 static void dump_finish(struct sockdiag *sockdiag, int result)
 {
 	struct sockdiag_query *query;
@@ -221,11 +255,16 @@ static void dump_finish(struct sockdiag *sockdiag, int result)
 		sockdiag->n_sockets = 0;
 	}
 
+	/* Each gets its own port's. */
+	if (sockdiag->n_ports > 1 && sockdiag->n_sockets > 1)
+		qsort(sockdiag->sockets, sockdiag->n_sockets, sizeof(*sockdiag->sockets),
+		      compare_ports);
+
 	/* `running` all the while: what is started by these is begun in the next turn. */
 	while (!list_empty(&sockdiag->asking)) {
 		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
 		list_remove(&query->link);
-		query->done(query, result, sockdiag->sockets, sockdiag->n_sockets);
+		deliver(sockdiag, query, result);
 	}
 
 	if (sockdiag->n_allocated > SOCKETS_KEPT) {
@@ -261,6 +300,23 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 	dump_work(container_of(watcher, struct sockdiag, readable));
 }
 
+/* Whether a query can be answered by the dump that is being put together; notes its port. */
+static bool dump_covers(struct sockdiag *sockdiag, const struct sockdiag_query *query)
+{
+	if (query->what != sockdiag->what || (query->port == 0) != (sockdiag->n_ports == 0))
+		return false;
+	if (query->port == 0)
+		return true;
+	for (size_t i = 0; i < sockdiag->n_ports; i++) {
+		if (sockdiag->ports[i] == query->port)
+			return true;
+	}
+	if (sockdiag->n_ports == SOCKDIAG_PORTS_MAX)
+		return false;
+	sockdiag->ports[sockdiag->n_ports++] = query->port;
+	return true;
+}
+
 /* Takes the query that waits longest, and all that want the same. */
 static void dump_start(struct sockdiag *sockdiag)
 {
@@ -270,14 +326,15 @@ static void dump_start(struct sockdiag *sockdiag)
 	sockdiag->running = true;
 	sockdiag->asked = false;
 	sockdiag->what = query->what;
-	sockdiag->port = query->port;
+	sockdiag->ports[0] = query->port;
+	sockdiag->n_ports = query->port != 0;
 	sockdiag->part = 0;
 	sockdiag->part_start = sockdiag->n_sockets = 0;
 	sockdiag->retries = 0;
 	sockdiag->stats.dumps++;
 
 	list_for_each_safe (query, next, &sockdiag->waiting, link) {
-		if (query->what != sockdiag->what || query->port != sockdiag->port)
+		if (!dump_covers(sockdiag, query))
 			continue;
 		list_remove(&query->link);
 		list_append(&sockdiag->asking, &query->link);

@@ -64,7 +64,7 @@ struct sockdiag_query {
 	 * Called once, from the loop, never from sockdiag_query_start(), unless it is cancelled
 	 * before. `result` is 0, or why there is no listing: -EOPNOTSUPP, -E2BIG (more than
 	 * SOCKDIAG_SOCKETS_MAX sockets), -ENOBUFS (interrupted again and again), or another -errno.
-	 * The sockets are valid during the call. It may free the query, and start and cancel any
+	 * The sockets are valid during the call, and NULL if there are none. It may free the query, and start and cancel any
 	 * query, but not free the sockdiag.
 	 */
 	void (*done)(struct sockdiag_query *query, int result,
@@ -92,10 +92,15 @@ int sockdiag_new(struct sockdiag **ret, struct ev_loop *loop);
 void sockdiag_free(struct sockdiag *sockdiag);
 
 /*
- * Asks for a listing. Queries for the same `what` and `port` that are started in one turn of the loop
- * share one dump, which begins at the end of this turn: it shows what was so when the query was
- * started, or later. Long listings are read in slices of about a millisecond a turn; they are not
- * atomic: a socket that comes or goes meanwhile may be missing or there twice. Never blocks.
+ * Asks for a listing. Queries for the same `what` that are started in one turn of the loop share one dump,
+ * if all of them are for all ports, or up to 32 of them each for a port of its own. It begins at the end of
+ * the turn: it shows what was so when the query was started, or later. Never blocks.
+ *
+ * Long listings are read in slices of about a millisecond a turn. They are not atomic: a connection that
+ * comes or goes meanwhile may be missing or there twice. But a walk through one of the kernel's tables in
+ * which it finds little can't be sliced: measured on a host with 20,000 sockets in connections, 1 to 3 ms
+ * a family for SOCKDIAG_TCP_CONNECTIONS and 3 to 6 ms for SOCKDIAG_TCP_BOUND, even for a single port; on an
+ * idle host 0.3 ms each. Listeners and UDP have no such price: 30 µs.
  */
 void sockdiag_query_start(struct sockdiag *sockdiag, struct sockdiag_query *query);
 

@@ -74,7 +74,7 @@ static int check_support(struct sockdiag_lookup *lookup)
 	struct sockdiag_dump_request request;
 	const struct nlmsghdr *answer;
 
-	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, IPPROTO_TCP, 0, 0);
+	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, IPPROTO_TCP, 0, NULL, 0);
 	return exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
 }
 

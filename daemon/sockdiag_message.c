@@ -12,11 +12,37 @@ static size_t address_size(int family)
 	return family == AF_INET ? 4 : 16;
 }
 
-void sockdiag_pack_dump(struct sockdiag_dump_request *ret, uint32_t sequence, int family,
-			int protocol, uint32_t states, uint16_t port)
+/*
+ * Jumps are relative, in bytes; what jumps 4 past the end is refused. id.idiag_sport would be shorter for
+ * one port, but the kernel's walk through BOUND_INACTIVE sockets does not look at it, and a test
+ * for equality (INET_DIAG_BC_S_EQ) is younger than the rest of this.
+ */
+static void pack_port_test(struct sockdiag_port_test *ret, uint16_t port, size_t n_following)
 {
-	struct inet_diag_bc_op *operations = ret->filter.operations;
-	size_t length = offsetof(struct sockdiag_dump_request, filter);
+	const size_t operation = sizeof(struct inet_diag_bc_op);
+	size_t end = sizeof(*ret) * (n_following + 1);
+	/* Where it goes on if this is not the port. */
+	size_t next = n_following > 0 ? sizeof(*ret) : end + 4;
+
+	*ret = (struct sockdiag_port_test){
+		.at_least[0].code = INET_DIAG_BC_S_GE,
+		.at_least[0].yes = (uint8_t)(2 * operation),
+		.at_least[0].no = (uint16_t)next,
+		.at_least[1].no = port,
+		.at_most[0].code = INET_DIAG_BC_S_LE,
+		.at_most[0].yes = (uint8_t)(2 * operation),
+		.at_most[0].no = (uint16_t)(next - 2 * operation),
+		.at_most[1].no = port,
+		.accept.code = INET_DIAG_BC_JMP,
+		.accept.yes = (uint8_t)operation,
+		.accept.no = (uint16_t)(end - 4 * operation),
+	};
+}
+
+void sockdiag_pack_dump(struct sockdiag_dump_request *ret, uint32_t sequence, int family,
+			int protocol, uint32_t states, const uint16_t *ports, size_t n_ports)
+{
+	size_t length = offsetof(struct sockdiag_dump_request, filter), filter;
 
 	*ret = (struct sockdiag_dump_request){
 		.header.nlmsg_type = SOCK_DIAG_BY_FAMILY,
@@ -26,23 +52,13 @@ void sockdiag_pack_dump(struct sockdiag_dump_request *ret, uint32_t sequence, in
 		.request.sdiag_protocol = (uint8_t)protocol,
 		.request.idiag_states = states,
 	};
-
-	/*
-	 * A program: the port is at least this, and at most this; each operand is in the operation after
-	 * it. id.idiag_sport would be shorter, but the kernel's walk through BOUND_INACTIVE sockets
-	 * does not look at it, and a test for equality is younger than the rest of this.
-	 */
-	if (port != 0) {
+	if (n_ports > 0) {
+		filter = sizeof(ret->filter.attribute) + n_ports * sizeof(*ret->filter.tests);
 		ret->filter.attribute.nla_type = INET_DIAG_REQ_BYTECODE;
-		ret->filter.attribute.nla_len = sizeof(ret->filter);
-		length += sizeof(ret->filter);
-		for (size_t i = 0; i < 4; i += 2) {
-			operations[i].code = i == 0 ? INET_DIAG_BC_S_GE : INET_DIAG_BC_S_LE;
-			operations[i].yes = 2 * sizeof(*operations);
-			/* Four bytes past the end mean: not this one. */
-			operations[i].no = (uint16_t)((4 - i) * sizeof(*operations) + 4);
-			operations[i + 1].no = port;
-		}
+		ret->filter.attribute.nla_len = (uint16_t)filter;
+		for (size_t i = 0; i < n_ports; i++)
+			pack_port_test(&ret->filter.tests[i], ports[i], n_ports - i - 1);
+		length += filter;
 	}
 	ret->header.nlmsg_len = (uint32_t)length;
 }

@@ -11,13 +11,24 @@
 /* The kernel fills at most 32 KiB at a time, whatever the reader offers. */
 #define SOCKDIAG_BUFFER_SIZE 32768
 
-/* A request for a dump; `filter` is there only if the length in the header says so. */
+/* Ports that one dump can be limited to. */
+#define SOCKDIAG_PORTS_MAX 32
+
+/*
+ * The kernel's little language: is the port at least this, is it at most this (the operand of each is in
+ * the operation after it), and if so on to the end.
+ */
+struct sockdiag_port_test {
+	struct inet_diag_bc_op at_least[2], at_most[2], accept;
+};
+
+/* A request for a dump; of `filter` there is only as much as the length in the header says. */
 struct sockdiag_dump_request {
 	struct nlmsghdr header;
 	struct inet_diag_req_v2 request;
 	struct {
 		struct nlattr attribute;
-		struct inet_diag_bc_op operations[4];
+		struct sockdiag_port_test tests[SOCKDIAG_PORTS_MAX];
 	} filter;
 };
 
@@ -33,9 +44,9 @@ struct sockdiag_route_request {
 	uint8_t address[16];
 };
 
-/* `states` is a set of 1 << state; port 0 is every port. */
+/* `states` is a set of 1 << state; `n_ports` is at most SOCKDIAG_PORTS_MAX, and 0 for every port. */
 void sockdiag_pack_dump(struct sockdiag_dump_request *ret, uint32_t sequence, int family,
-			int protocol, uint32_t states, uint16_t port);
+			int protocol, uint32_t states, const uint16_t *ports, size_t n_ports);
 
 /* The TCP listener for address:port on `interface`. */
 void sockdiag_pack_exact(struct sockdiag_exact_request *ret, uint32_t sequence, int family,
