@@ -45,11 +45,11 @@ struct sockdiag {
 #define BOUND  (1U << SOCKDIAG_BOUND_INACTIVE)
 
 /*
- * The kernel dumps one family and protocol at a time. The states of TCP are in three tables, each of which
- * it walks through in one go when little of it is wanted: with 20,000 connections that takes 1 ms
- * for these, and 3 to 5 ms for bound sockets, because connections are in that table too. So they are
- * asked for one by one. Bound sockets come first: one that starts to listen meanwhile is then seen twice,
- * and not never.
+ * The kernel dumps one family and protocol at a time. The states of TCP are in three tables, each
+ * of which it walks through in one go when little of it is wanted: with 20,000 connections that
+ * takes 1 ms for these, and 3 to 5 ms for bound sockets, because connections are in that table
+ * too. So they are asked for one by one. Bound sockets come first: one that starts to listen
+ * meanwhile is then seen twice, and not never.
  */
 static const struct {
 	unsigned what;
@@ -154,8 +154,8 @@ static int part_done(struct sockdiag *sockdiag, int error)
 }
 
 /*
- * Has this part asked for anew, on a new socket: of the old one nobody knows what it still has to say,
- * and while it has, it takes no other request. Returns 1, or -errno.
+ * Has this part asked for anew, on a new socket: of the old one nobody knows what it still has to
+ * say, and while it has, it takes no other request. Returns 1, or -errno.
  */
 static int part_retry(struct sockdiag *sockdiag)
 {
@@ -181,8 +181,8 @@ static int dump_read(struct sockdiag *sockdiag)
 	if (n < 0 && errno == EINTR)
 		return 1;
 	/*
-	 * The kernel prepares the next piece while this one is read. If there is none before the end,
-	 * it lacked memory for it (ENOBUFS, once), and will not try again by itself.
+	 * The kernel prepares the next piece while this one is read. If there is none before the
+	 * end, it lacked memory for it (ENOBUFS, once), and will not try again by itself.
 	 */
 	if ((n < 0 && (errno == EAGAIN || errno == ENOBUFS)) || header.msg_flags & MSG_TRUNC)
 		return part_retry(sockdiag);
@@ -342,9 +342,9 @@ static void dump_start(struct sockdiag *sockdiag)
 }
 
 /*
- * Fed at the end of a turn in which there are new queries: takes them, and asks in the next. Nothing is
- * answered in this turn, or else an asker who asks again whenever it is answered could keep the loop
- * from ever getting to the next.
+ * Fed at the end of a turn in which there are new queries: takes them, and asks in the next.
+ * Nothing is answered in this turn, or else an asker who asks again whenever it is answered could
+ * keep the loop from ever getting to the next.
  */
 static void on_turn(struct ev_loop *loop, ev_timer *watcher, int revents)
 {

@@ -1,13 +1,13 @@
 /*
- * sockdiag.h: the kernel's table of sockets, over NETLINK_SOCK_DIAG. No packet is sent, and no service
- * sees a connection.
+ * sockdiag.h: the kernel's table of sockets, over NETLINK_SOCK_DIAG. No packet is sent, and no
+ * service sees a connection.
  *
- * Two ways to ask: a listing (struct sockdiag_query), answered by callback, and an exact look-up of
- * one listener, answered at once. Ports are in host byte order; addresses are 16 bytes in network byte
- * order, of which AF_INET uses the first 4 and the others are zero.
+ * Two ways to ask: a listing (struct sockdiag_query), answered by callback, and an exact look-up
+ * of one listener, answered at once. Ports are in host byte order; addresses are 16 bytes in
+ * network byte order, of which AF_INET uses the first 4 and the others are zero.
  *
- * A kernel that can't be asked (no inet_diag, no NETLINK_SOCK_DIAG, AF_NETLINK forbidden) is no error
- * of sockdiag_new(): every question is then answered with -EOPNOTSUPP.
+ * A kernel that can't be asked (no inet_diag, no NETLINK_SOCK_DIAG, AF_NETLINK forbidden) is no
+ * error of sockdiag_new(): every question is then answered with -EOPNOTSUPP.
  */
 
 #pragma once
@@ -63,9 +63,9 @@ struct sockdiag_query {
 	/*
 	 * Called once, from the loop, never from sockdiag_query_start(), unless it is cancelled
 	 * before. `result` is 0, or why there is no listing: -EOPNOTSUPP, -E2BIG (more than
-	 * SOCKDIAG_SOCKETS_MAX sockets), -ENOBUFS (interrupted again and again), or another -errno.
-	 * The sockets are valid during the call, and NULL if there are none. It may free the query, and start and cancel any
-	 * query, but not free the sockdiag.
+	 * SOCKDIAG_SOCKETS_MAX sockets), -ENOBUFS (interrupted again and again), or another
+	 * -errno. The sockets are valid during the call, and NULL if there are none. It may free
+	 * the query, and start and cancel any query, but not free the sockdiag.
 	 */
 	void (*done)(struct sockdiag_query *query, int result,
 		     const struct sockdiag_socket *sockets, size_t n_sockets);
@@ -92,15 +92,17 @@ int sockdiag_new(struct sockdiag **ret, struct ev_loop *loop);
 void sockdiag_free(struct sockdiag *sockdiag);
 
 /*
- * Asks for a listing. Queries for the same `what` that are started in one turn of the loop share one dump,
- * if all of them are for all ports, or up to 32 of them each for a port of its own. It begins at the end of
- * the turn: it shows what was so when the query was started, or later. Never blocks.
+ * Asks for a listing. Queries for the same `what` that are started in one turn of the loop share
+ * one dump, if all of them are for all ports, or up to 32 of them each for a port of its own. It
+ * begins after the turn: it shows what was so when the query was started, or later. Never
+ * blocks.
  *
- * Long listings are read in slices of about a millisecond a turn. They are not atomic: a connection that
- * comes or goes meanwhile may be missing or there twice. But a walk through one of the kernel's tables in
- * which it finds little can't be sliced: measured on a host with 20,000 sockets in connections, 1 to 3 ms
- * a family for SOCKDIAG_TCP_CONNECTIONS and 3 to 6 ms for SOCKDIAG_TCP_BOUND, even for a single port; on an
- * idle host 0.3 ms each. Listeners and UDP have no such price: 30 µs.
+ * Long listings are read in slices of about a millisecond a turn. They are not atomic: a
+ * connection that comes or goes meanwhile may be missing or there twice. But a walk through one
+ * of the kernel's tables in which it finds little can't be sliced: measured on a host with 20,000
+ * sockets in connections, 1 to 3 ms a family for SOCKDIAG_TCP_CONNECTIONS and 3 to 6 ms for
+ * SOCKDIAG_TCP_BOUND, even for a single port; on an idle host 0.3 ms each. Listeners and UDP have
+ * no such price: 30 µs.
  */
 void sockdiag_query_start(struct sockdiag *sockdiag, struct sockdiag_query *query);
 
@@ -110,32 +112,35 @@ void sockdiag_query_cancel(struct sockdiag_query *query);
 /*
  * Would a TCP connection from this host to `address`:`port` find a listener? Routing and network
  * namespaces count, packet filters don't. 0.0.0.0 and :: mean loopback, as they do to connect();
- * an IPv4-mapped address means IPv4. Never blocks; 2 µs for 127.0.0.1 and ::1, and up to twice
- * as much for others.
- * Returns 0 and the listener that would get it (in a SO_REUSEPORT group: one of them); -ENOENT if there is
- * none; -EADDRNOTAVAIL if the address isn't one of this host; -EAFNOSUPPORT; -EOPNOTSUPP; or -errno.
+ * an IPv4-mapped address means IPv4. Never blocks; 2 to 3 µs, and 1 µs more where the address is
+ * not that of the call before.
+ * Returns 0 and the listener that would get it (in a SO_REUSEPORT group: one of them); -ENOENT if
+ * there is none; -EADDRNOTAVAIL if the address isn't one of this host; -EAFNOSUPPORT;
+ * -EOPNOTSUPP; or -errno.
  */
 int sockdiag_lookup_listener(struct sockdiag *sockdiag, int family, const void *address,
 			     uint16_t port, struct sockdiag_socket *ret);
 
 /*
- * Through which interface does a packet from this host to `address` seem to come in? That is the one that
- * has the address, although all of them travel through lo. May be up to 10 ms old. Never blocks.
- * Returns its index; -EADDRNOTAVAIL if the address isn't one of this host (broadcast addresses aren't); or
- * -errno as above.
+ * Through which interface does a packet from this host to `address` seem to come in? That is the
+ * one that has the address, although all of them travel through lo. May be up to 10 ms old. Never
+ * blocks.
+ * Returns its index; -EADDRNOTAVAIL if the address isn't one of this host (broadcast addresses
+ * aren't); or -errno as above.
  */
 int sockdiag_address_interface(struct sockdiag *sockdiag, int family, const void *address);
 
 /*
- * Would this listed socket accept connections to `address`, coming in through `interface`? Pure. The
- * same rules as for sockdiag_lookup_listener(); false for anything that isn't a TCP listener.
+ * Would this listed socket accept connections to `address`, coming in through `interface`? Pure.
+ * The same rules as for sockdiag_lookup_listener(); false for anything that isn't a TCP listener.
  */
 bool sockdiag_listens_on(const struct sockdiag_socket *socket, int family, const void *address,
 			 uint32_t interface);
 
 /*
- * The same for connections from this host, where the interface was not looked up: a loopback address is
- * taken to be on lo, and any other on the interface that the socket is bound to, if it is to one.
+ * The same for connections from this host, where the interface was not looked up: a loopback
+ * address is taken to be on lo, and any other on the interface that the socket is bound to, if it
+ * is to one.
  */
 bool sockdiag_listens_for(const struct sockdiag_socket *socket, int family, const void *address);
 

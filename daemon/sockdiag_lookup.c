@@ -31,8 +31,9 @@ int sockdiag_open(int protocol)
 }
 
 /*
- * Sends a request that has one message for an answer, and finds that in `buffer`. Returns 0, or the
- * -errno that is the answer. The kernel has answered when send() returns: there is nothing to wait for.
+ * Sends a request that has one message for an answer, and finds that in `buffer`. Returns 0, or
+ * the -errno that is the answer. The kernel has answered when send() returns: there is nothing to
+ * wait for.
  */
 static int exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, size_t size,
 		    const struct nlmsghdr **ret_answer)
@@ -65,8 +66,8 @@ static int exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, siz
 }
 
 /*
- * Has the kernel load tcp_diag, and sees whether it is there: to a look-up, "no such module" and "no
- * such socket" are both ENOENT. A dump of sockets in no state tells, and walks through none.
+ * Has the kernel load tcp_diag, and sees whether it is there: to a look-up, "no such module" and
+ * "no such socket" are both ENOENT. A dump of sockets in no state tells, and walks through none.
  */
 static int check_support(struct sockdiag_lookup *lookup)
 {
@@ -142,16 +143,11 @@ static int ask_route(struct sockdiag_lookup *lookup, int family, const uint8_t *
 	return (int)interface;
 }
 
+/* 127.0.0.1 and ::1 are no exceptions: lo may be down, and IPv6 switched off. */
 static int interface_of(struct sockdiag_lookup *lookup, int family, const uint8_t *address)
 {
-	static const uint8_t loopback[16] = { 127, 0, 0, 1 }, loopback6[16] = { [15] = 1 };
-	uint64_t now;
+	uint64_t now = sockdiag_now_ns();
 
-	/* All of 127/8 is on lo too, but for broadcasts and for what somebody gave another interface. */
-	if (memcmp(address, family == AF_INET ? loopback : loopback6, 16) == 0)
-		return SOCKDIAG_LOOPBACK_INTERFACE;
-
-	now = sockdiag_now_ns();
 	if (lookup->family != family || now - lookup->looked_at_ns > INTERFACE_LASTS_NS ||
 	    memcmp(lookup->address, address, 16) != 0) {
 		lookup->interface = ask_route(lookup, family, address);
@@ -175,17 +171,18 @@ int sockdiag_lookup_interface(struct sockdiag_lookup *lookup, int family, const 
 }
 
 /*
- * The kernel answers with its own look-up for incoming SYNs, so that wildcards, dual-stack and mapped
- * listeners and BPF's sk_lookup are right by construction. Measured, and minded here and in
- * sockdiag_destination():
- *  - With an interface of 0, sockets bound to a device are never found; with an interface, those
- *    bound to it are, besides those bound to none. A packet to an address of eth0 counts as
- *    having come in on eth0 though it went through lo: one bound to lo does not get it.
- *  - An IPv4-mapped destination is looked up as IPv6 unless the other address is mapped too, and
- *    then finds v6-only listeners; as IPv4 it is right.
- *  - The addresses 0.0.0.0 and :: find only wildcards, but connect() means loopback by them.
- *  - Addresses that are not ours, broadcasts included, find wildcards, but no SYN gets there.
- *  - An established connection is found only by its remote address and port, which are zero here.
+ * The kernel answers with its own look-up for incoming SYNs, so that wildcards, dual-stack and
+ * mapped listeners, SO_REUSEPORT and BPF's sk_lookup are right by construction, and no case needs
+ * a dump. Measured, and minded here and in sockdiag_destination():
+ *
+ * - With an interface of 0, sockets bound to a device are never found; with an interface, those
+ *   bound to it are, besides those bound to none. A packet to an address of eth0 counts as having
+ *   come in on eth0 though it went through lo, so one bound to lo does not get it.
+ * - An IPv4-mapped destination is looked up as IPv6 unless the other address is mapped too, and
+ *   then finds v6-only listeners and no IPv4 ones. As IPv4 it is right.
+ * - 0.0.0.0 and :: find wildcards only, but connect() means loopback by them.
+ * - Addresses that are not ours, broadcasts included, find wildcards, but no SYN gets there.
+ * - A connection is found only by its remote address and port, which are zero here.
  */
 int sockdiag_lookup_find(struct sockdiag_lookup *lookup, int family, const void *address,
 			 uint16_t port, struct sockdiag_socket *ret)

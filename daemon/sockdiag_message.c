@@ -13,9 +13,9 @@ static size_t address_size(int family)
 }
 
 /*
- * Jumps are relative, in bytes; what jumps 4 past the end is refused. id.idiag_sport would be shorter for
- * one port, but the kernel's walk through BOUND_INACTIVE sockets does not look at it, and a test
- * for equality (INET_DIAG_BC_S_EQ) is younger than the rest of this.
+ * Jumps are relative, in bytes; what jumps 4 past the end is refused. id.idiag_sport would be
+ * shorter for one port, but the kernel's walk through BOUND_INACTIVE sockets does not look at it,
+ * and a test for equality (INET_DIAG_BC_S_EQ) is younger than the rest of this.
  */
 static void pack_port_test(struct sockdiag_port_test *ret, uint16_t port, size_t n_following)
 {
@@ -129,7 +129,7 @@ int sockdiag_unpack_error(const struct nlmsghdr *message)
 	return error <= 0 ? error : -EBADMSG;
 }
 
-/* The attributes behind a fixed part: each one's type, and its data if it is `size` bytes or more. */
+/* The attribute at `position`, which is moved behind it; NULL at the end. */
 static const struct nlattr *next_attribute(const struct nlmsghdr *message, size_t *position)
 {
 	const struct nlattr *attribute = (const void *)((const uint8_t *)message + *position);
@@ -235,7 +235,7 @@ static bool is_any(const uint8_t *address, size_t size)
 	return memcmp(address, any, size) == 0;
 }
 
-/* The family and address that the kernel's IPv4 and IPv6 sides see; `ret_address` is zero padded. */
+/* The family that handles it, and the address as that one sees it, padded with zeros. */
 static int unmap(int family, const void *address, uint8_t ret_address[static 16])
 {
 	memset(ret_address, 0, 16);

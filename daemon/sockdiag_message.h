@@ -15,8 +15,8 @@
 #define SOCKDIAG_PORTS_MAX 32
 
 /*
- * The kernel's little language: is the port at least this, is it at most this (the operand of each is in
- * the operation after it), and if so on to the end.
+ * The kernel's little language: is the port at least this, is it at most this (the operand of
+ * each is in the operation after it), and if so on to the end.
  */
 struct sockdiag_port_test {
 	struct inet_diag_bc_op at_least[2], at_most[2], accept;
@@ -44,7 +44,7 @@ struct sockdiag_route_request {
 	uint8_t address[16];
 };
 
-/* `states` is a set of 1 << state; `n_ports` is at most SOCKDIAG_PORTS_MAX, and 0 for every port. */
+/* `states` is a set of 1 << state; `n_ports` is 0 for all, and at most SOCKDIAG_PORTS_MAX. */
 void sockdiag_pack_dump(struct sockdiag_dump_request *ret, uint32_t sequence, int family,
 			int protocol, uint32_t states, const uint16_t *ports, size_t n_ports);
 
@@ -57,8 +57,8 @@ void sockdiag_pack_route(struct sockdiag_route_request *ret, uint32_t sequence, 
 			 const void *address);
 
 /*
- * The message at `position`, which is moved behind it, or NULL at the end of the bytes. A message that
- * claims to be longer than what is there ends them.
+ * The message at `position`, which is moved behind it, or NULL at the end of the bytes. A message
+ * that claims to be longer than what is there ends them.
  */
 const struct nlmsghdr *sockdiag_next_message(const uint8_t *bytes, size_t length, size_t *position);
 

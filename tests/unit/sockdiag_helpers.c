@@ -164,5 +164,8 @@ bool enter_network(void)
 		printf("skipped: ip(8) can't make an interface\n");
 		return false;
 	}
+	/* A new IPv6 address is of no use for a moment. */
+	for (int i = 0; i < 200 && connects(AF_INET6, "fd00:99::1", 1) != 0; i++)
+		usleep(10000);
 	return true;
 }

@@ -41,7 +41,7 @@ struct bind_to {
 	const char *device; /* NULL: none */
 };
 
-/* A listener (SOCK_STREAM) or bound socket on a port of the kernel's choice; -1 if the host can't. */
+/* A bound socket, or listener, on a port of the kernel's choice; -1 if the host can't. */
 int open_bound(const struct bind_to *to, int type, uint16_t *ret_port);
 int open_listener(const struct bind_to *to, uint16_t *ret_port);
 
@@ -52,7 +52,7 @@ int connects(int family, const char *address, uint16_t port);
 const uint8_t *address_bytes(int family, const char *text, uint8_t buffer[static 16]);
 
 /*
- * Gives this process a network of its own, with 10.99.0.1 and fd00:99::1 on "portscan0" and 10.98.0.1 on
- * lo. False, with a word on why, where that is not allowed.
+ * Gives this process a network of its own, with 10.99.0.1 and fd00:99::1 on "portscan0" and
+ * 10.98.0.1 on lo. False, with a word on why, where that is not allowed.
  */
 bool enter_network(void);

@@ -137,8 +137,8 @@ START_TEST(test_no_cgroup2)
 	ck_assert_int_eq(cgroups_new(&cgroups, "/nowhere/at/all"), -ENOENT);
 	ck_assert_ptr_null(cgroups);
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, NULL) < 0) {
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, "") < 0 ||
+	    mount("tmpfs", "/sys/fs/cgroup", "tmpfs", 0, "") < 0) {
 		printf("skipped: a mount namespace needs root: %s\n", strerror(errno));
 		return;
 	}
@@ -163,7 +163,7 @@ static const char *writable_cgroup2(void)
 	return NULL;
 }
 
-/* In the child: goes into the cgroup, makes a listener, and looks where the kernel says that it is. */
+/* The child: goes into the cgroup, makes a listener, and looks where the kernel says it is. */
 static _Noreturn void check_own_cgroup(const char *directory, const char *expected)
 {
 	static const struct bind_to to = { AF_INET, "127.0.0.1", -1, NULL };

@@ -185,7 +185,7 @@ START_TEST(test_not_a_listener)
 	ck_assert_int_eq(getsockname(client, (struct sockaddr *)&address, &length), 0);
 	bound = open_bound(&to, SOCK_STREAM, &other);
 
-	/* A connection's own port, a port that is only bound: nobody listens, nothing is written. */
+	/* A connection's own port, and one that is only bound: nothing found or written. */
 	ck_assert_int_eq(sockdiag_lookup_listener(table.sockdiag, AF_INET, loopback,
 						  ntohs(address.sin_port), &found),
 			 -ENOENT);

@@ -19,6 +19,17 @@ static uint64_t now_ns(void)
 
 static const struct bind_to loopback = { AF_INET, "127.0.0.1", -1, NULL };
 
+static bool is_listed(const struct listing *listing, int family, const uint8_t *address,
+		      uint16_t port)
+{
+	for (size_t i = 0; i < listing->n; i++) {
+		if (listing->sockets[i].port == port &&
+		    sockdiag_listens_for(&listing->sockets[i], family, address))
+			return true;
+	}
+	return false;
+}
+
 /* 2,000 listeners of random kinds: the look-up, the listing and connect() for each. */
 START_TEST(test_many_listeners)
 {
@@ -61,17 +72,13 @@ START_TEST(test_many_listeners)
 		const uint8_t *address = address_bytes(to->family, to->address, buffer);
 		/* Half of them where nobody need be listening. */
 		uint16_t port = i < N ? ports[i] : (uint16_t)(random() % 65535 + 1);
-		bool listed = false;
 		int truth = connects(to->family, to->address, port), r;
 
 		started = now_ns();
 		r = sockdiag_lookup_listener(table.sockdiag, to->family, address, port, &found);
 		lookups_ns += now_ns() - started;
 		ck_assert_int_eq(r, truth ? 0 : -ENOENT);
-		for (size_t j = 0; j < listing.n && !listed; j++)
-			listed = listing.sockets[j].port == port &&
-				 sockdiag_listens_for(&listing.sockets[j], to->family, address);
-		ck_assert_int_eq(listed, truth);
+		ck_assert_int_eq(is_listed(&listing, to->family, address, port), truth);
 		open += (unsigned)truth;
 	}
 	ck_assert_uint_gt(open, N / 4);
