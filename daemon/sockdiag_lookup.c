@@ -66,16 +66,17 @@ static int exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, siz
 }
 
 /*
- * Has the kernel load tcp_diag, and sees whether it is there: to a look-up, "no such module" and
- * "no such socket" are both ENOENT. A dump of sockets in no state tells, and walks through none.
+ * Has the kernel load the protocol's module, and sees whether it is there: to a look-up, "no such
+ * module" and "no such socket" are both ENOENT. A dump of sockets in no state tells, and walks
+ * through none.
  */
-static int check_support(struct sockdiag_lookup *lookup)
+static int check_support(struct sockdiag_lookup *lookup, int protocol)
 {
 	_Alignas(struct nlmsghdr) uint8_t buffer[512];
 	struct sockdiag_dump_request request;
 	const struct nlmsghdr *answer;
 
-	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, IPPROTO_TCP, 0, NULL, 0);
+	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, protocol, 0, NULL, 0);
 	return exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
 }
 
@@ -88,8 +89,11 @@ int sockdiag_lookup_init(struct sockdiag_lookup *lookup)
 	r = sockdiag_open(NETLINK_SOCK_DIAG);
 	if (r >= 0) {
 		lookup->diag_fd = r;
-		r = check_support(lookup);
+		r = check_support(lookup, IPPROTO_TCP);
 	}
+	/* Only to have it loaded now: a listing of UDP tells for itself whether it is there. */
+	if (r >= 0)
+		(void)check_support(lookup, IPPROTO_UDP);
 	if (r >= 0) {
 		r = sockdiag_open(NETLINK_ROUTE);
 		lookup->route_fd = r;

@@ -71,7 +71,7 @@ START_TEST(test_many_listeners)
 		const struct bind_to *to = &targets[(size_t)random() % ARRAY_SIZE(targets)];
 		const uint8_t *address = address_bytes(to->family, to->address, buffer);
 		/* Half of them where nobody need be listening. */
-		uint16_t port = i < N ? ports[i] : (uint16_t)(random() % 65535 + 1);
+		uint16_t port = (uint16_t)(i < N ? ports[i] : random() % 65535 + 1);
 		int truth = connects(to->family, to->address, port), r;
 
 		started = now_ns();
