@@ -102,14 +102,12 @@ START_TEST(half_a_pair_is_given_up_for_a_whole_one)
 }
 END_TEST
 
-/* valgrind only plays the limit. */
-static bool limit_is_real(rlim_t limit)
+/* valgrind plays the limit for dup(), and the kernel does not know of it. */
+static bool limit_is_real(void)
 {
-	int fd = fcntl(manager.fd, F_DUPFD_CLOEXEC, (int)limit);
+	const char *preloaded = getenv("LD_PRELOAD");
 
-	if (fd >= 0)
-		close(fd);
-	return fd < 0;
+	return !preloaded || !strstr(preloaded, "vgpreload");
 }
 
 START_TEST(too_few_descriptors_take_nothing_away)
@@ -128,7 +126,7 @@ START_TEST(too_few_descriptors_take_nothing_away)
 	low = limit;
 	low.rlim_cur = 400;
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-	if (!limit_is_real(low.rlim_cur))
+	if (!limit_is_real())
 		return;
 	parking = parking_start();
 	ck_assert_int_eq(manager_restore(parking, &sockets), -EMFILE);
@@ -240,10 +238,10 @@ static int park_without_rights(struct parking *parking, struct parked *parked, i
 	struct rlimit limit = { .rlim_cur = 64, .rlim_max = 64 };
 	int r;
 
+	if (!limit_is_real())
+		return -ETOOMANYREFS;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || setuid(61234) < 0)
 		return 1;
-	if (!limit_is_real(limit.rlim_cur))
-		return -ETOOMANYREFS;
 	park_until(parking, parked, 400, fd, &r);
 	return r;
 }

@@ -330,14 +330,16 @@ END_TEST
 int main(void)
 {
 	SRunner *runner;
-	TCase *tests = tcase_create("process");
-	Suite *suite = suite_create("process");
+	Suite *suite;
+	TCase *tests;
 	int failed;
 
 	/* Not in Linux before 5.3, nor under a valgrind that does not know it. */
 	if (pidfd_open(getpid(), 0) < 0 && errno == ENOSYS)
 		return 77;
 
+	tests = tcase_create("process");
+	suite = suite_create("process");
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_set_timeout(tests, 30);
 	tcase_add_test(tests, an_end_is_told_once);
