@@ -101,8 +101,8 @@ int holder_identify(int fd, struct holder_identity *ret_identity);
 
 /*
  * Takes over a socket that is bound already, one that was parked or inherited; called for each
- * socket of a lease. On success `fd` is the holder's. -EINVAL: as holder_identify(), or another port
- * than the holder's; -EEXIST: the holder has a socket of this protocol.
+ * socket of a lease. On success `fd` is the holder's. -EINVAL: as holder_identify(), or another
+ * port than the holder's; -EEXIST: the holder has a socket of this protocol.
  */
 int holder_adopt(struct holder *holder, int fd);
 

@@ -1,6 +1,6 @@
 /*
- * fake_manager.h: a service manager as far as its descriptor store goes, played by the test on a real
- * notification socket. For tests that run in a process each.
+ * fake_manager.h: a service manager as far as its descriptor store goes, played by the test on a
+ * real notification socket. For tests that run in a process each.
  */
 
 #pragma once

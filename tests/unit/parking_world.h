@@ -1,6 +1,6 @@
 /*
- * parking_world.h: a service manager, daemons that park leases and are killed, and what they tell of
- * themselves before. For tests that run in a process each.
+ * parking_world.h: a service manager, daemons that park leases and are killed, and what they tell
+ * of themselves before. For tests that run in a process each.
  */
 
 #pragma once
