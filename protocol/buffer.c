@@ -16,7 +16,8 @@ int buffer_reserve(struct buffer *buffer, size_t size, char **ret_space)
 {
 	size_t used = buffer_size(buffer);
 
-	if (buffer->capacity - buffer->end < size && buffer->start > 0) {
+	/* Moved only once more was taken than is left: so every byte is moved once or so in all. */
+	if (buffer->capacity - buffer->end < size && buffer->start > used) {
 		memmove(buffer->data, buffer_data(buffer), used);
 		buffer->start = 0;
 		buffer->end = used;
@@ -26,8 +27,8 @@ int buffer_reserve(struct buffer *buffer, size_t size, char **ret_space)
 		char *data;
 
 		/* One byte more, for who wants to end the contents with a NUL. */
-		if (capacity < used + size + 1)
-			capacity = used + size + 1;
+		if (capacity < buffer->end + size + 1)
+			capacity = buffer->end + size + 1;
 		if (capacity < CAPACITY_MIN)
 			capacity = CAPACITY_MIN;
 		data = realloc(buffer->data, capacity);

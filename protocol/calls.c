@@ -31,4 +31,10 @@ const struct field scan_progress_fields[] = { SCAN_PROGRESS(struct scan_result) 
 const struct field wait_params_fields[] = { WAIT_PARAMS(struct wait_params) };
 const struct field wait_result_fields[] = { WAIT_RESULT(struct wait_result, ROW_STRING) };
 const struct field metrics_result_fields[] = { METRICS_RESULT(struct metrics_result, ROW_STRING) };
+const struct field cancel_params_fields[] = { CANCEL_PARAMS(struct cancel_params, ROW_ID) };
+const struct field cancel_result_fields[] = { CANCEL_RESULT(struct cancel_result) };
+const struct field interface_description_params_fields[] = { INTERFACE_DESCRIPTION_PARAMS(
+	struct interface_description_params) };
+const struct field interface_description_result_fields[] = { INTERFACE_DESCRIPTION_RESULT(
+	struct interface_description_result) };
 const struct field no_fields[] = { ROW_END };

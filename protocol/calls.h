@@ -16,6 +16,7 @@
 #define DEADLINE_MS_MAX     86400000
 #define DEADLINE_MS_DEFAULT 30000
 #define COUNT_MAX           65535
+#define SCAN_PORTS_DEFAULT  "1-65535"
 
 /* 0 is unset in each of them; portscan.h has the same numbers. */
 enum status {
@@ -47,58 +48,130 @@ extern const char *const order_names[];
 #define ROW_TIMEOUT(S) ROW_INT(S, timeout_ms, 1, TIMEOUT_MS_MAX, TIMEOUT_MS_DEFAULT)
 #define ROW_VIA(S)     ROW_ENUM(S, via, via_names, VIA_CONNECT)
 
-/* clang-format off: one row a line */
-#define CHECK_PARAMS(S) ROW_PORT(S, port), ROW_HOST(S, host), ROW_TIMEOUT(S), ROW_VIA(S), ROW_END
+/* One row a line: */
+/* clang-format off */
+#define CHECK_PARAMS(S) \
+	ROW_PORT(S, port), \
+	ROW_HOST(S, host), \
+	ROW_TIMEOUT(S), \
+	ROW_VIA(S), \
+	ROW_END
 
 /* `STRING` is how the struct keeps strings: ROW_STRING or ROW_TEXT. */
-#define CHECK_RESULT(S, STRING)                                                                    \
-	STRING(S, host), STRING(S, address), ROW_PORT(S, port),                                    \
-		ROW_ENUM(S, status, status_names, 0), ROW_ENUM(S, reason, reason_names, 0),        \
-		ROW_COUNT(S, elapsed_us), ROW_END
+#define CHECK_RESULT(S, STRING) \
+	STRING(S, host), \
+	STRING(S, address), \
+	ROW_PORT(S, port), \
+	ROW_ENUM(S, status, status_names, 0), \
+	ROW_ENUM(S, reason, reason_names, 0), \
+	ROW_COUNT(S, elapsed_us), \
+	ROW_END
 
-#define FIND_PARAMS(S)                                                                             \
-	ROW_PORTS(S, ports), ROW_ENUM(S, status, status_names, STATUS_CLOSED), ROW_HOST(S, host),  \
-		ROW_INT(S, count, 1, COUNT_MAX, 1), ROW_ENUM(S, order, order_names, ORDER_FIRST),  \
-		ROW_OPTIONAL_PORTS(S, exclude), ROW_BOOL(S, include_leased), ROW_BOOL(S, strict),  \
-		ROW_TIMEOUT(S), ROW_VIA(S), ROW_END
+#define FIND_PARAMS(S) \
+	ROW_PORTS(S, ports), \
+	ROW_ENUM(S, status, status_names, STATUS_CLOSED), \
+	ROW_HOST(S, host), \
+	ROW_INT(S, count, 1, COUNT_MAX, 1), \
+	ROW_ENUM(S, order, order_names, ORDER_FIRST), \
+	ROW_OPTIONAL_PORTS(S, exclude), \
+	ROW_BOOL(S, include_leased), \
+	ROW_BOOL(S, strict), \
+	ROW_TIMEOUT(S), \
+	ROW_VIA(S), \
+	ROW_END
 
-#define FIND_RESULT(S)                                                                             \
-	ROW_PORT_OR_NULL(S, port), ROW_PORT_ARRAY(S, ports), ROW_COUNT(S, checked),                \
-		ROW_COUNT(S, elapsed_us), ROW_END
+#define FIND_RESULT(S) \
+	ROW_PORT_OR_NULL(S, port), \
+	ROW_PORT_ARRAY(S, ports), \
+	ROW_COUNT(S, checked), \
+	ROW_COUNT(S, elapsed_us), \
+	ROW_END
 
-#define SCAN_PARAMS(S)                                                                             \
-	ROW_OPTIONAL_PORTS(S, ports), ROW_ENUM(S, status, status_names, STATUS_OPEN),              \
-		ROW_HOST(S, host), ROW_TIMEOUT(S), ROW_VIA(S), ROW_LOOSE_BOOL(S, stream), ROW_END
+#define SCAN_PARAMS(S) \
+	ROW_OPTIONAL_PORTS(S, ports), \
+	ROW_ENUM(S, status, status_names, STATUS_OPEN), \
+	ROW_HOST(S, host), \
+	ROW_TIMEOUT(S), \
+	ROW_VIA(S), \
+	ROW_LOOSE_BOOL(S, stream), \
+	ROW_END
 
-#define COUNTS(S) ROW_COUNT(S, open), ROW_COUNT(S, closed), ROW_COUNT(S, timeout), ROW_END
+#define COUNTS(S) \
+	ROW_COUNT(S, open), \
+	ROW_COUNT(S, closed), \
+	ROW_COUNT(S, timeout), \
+	ROW_END
 
 /* `counts_fields` is COUNTS() for the struct's own counts. */
-#define SCAN_RESULT(S, counts_fields)                                                              \
-	ROW_PORT_ARRAY(S, ports), ROW_OBJECT(S, counts, counts_fields), ROW_COUNT(S, done),        \
-		ROW_COUNT(S, total), ROW_COUNT(S, elapsed_us), ROW_END
+#define SCAN_RESULT(S, counts_fields) \
+	ROW_PORT_ARRAY(S, ports), \
+	ROW_OBJECT(S, counts, counts_fields), \
+	ROW_COUNT(S, done), \
+	ROW_COUNT(S, total), \
+	ROW_COUNT(S, elapsed_us), \
+	ROW_END
 
 /* The params of a progress notification, behind "id". */
-#define SCAN_PROGRESS(S) ROW_PORT_ARRAY(S, ports), ROW_COUNT(S, done), ROW_COUNT(S, total), ROW_END
+#define SCAN_PROGRESS(S) \
+	ROW_PORT_ARRAY(S, ports), \
+	ROW_COUNT(S, done), \
+	ROW_COUNT(S, total), \
+	ROW_END
 
-#define WAIT_PARAMS(S)                                                                             \
-	ROW_PORT(S, port), ROW_HOST(S, host), ROW_ENUM(S, until, status_names, STATUS_OPEN),       \
-		ROW_INT(S, deadline_ms, 1, DEADLINE_MS_MAX, DEADLINE_MS_DEFAULT),                  \
-		ROW_INT(S, interval_ms, 1, INTERVAL_MS_MAX, INTERVAL_MS_DEFAULT), ROW_TIMEOUT(S),  \
-		ROW_VIA(S), ROW_END
+#define WAIT_PARAMS(S) \
+	ROW_PORT(S, port), \
+	ROW_HOST(S, host), \
+	ROW_ENUM(S, until, status_names, STATUS_OPEN), \
+	ROW_INT(S, deadline_ms, 1, DEADLINE_MS_MAX, DEADLINE_MS_DEFAULT), \
+	ROW_INT(S, interval_ms, 1, INTERVAL_MS_MAX, INTERVAL_MS_DEFAULT), \
+	ROW_TIMEOUT(S), \
+	ROW_VIA(S), \
+	ROW_END
 
-#define WAIT_RESULT(S, STRING)                                                                     \
-	STRING(S, host), STRING(S, address), ROW_PORT(S, port),                                    \
-		ROW_ENUM(S, status, status_names, 0), ROW_ENUM(S, reason, reason_names, 0),        \
-		ROW_COUNT(S, waited_ms), ROW_END
+#define WAIT_RESULT(S, STRING) \
+	STRING(S, host), \
+	STRING(S, address), \
+	ROW_PORT(S, port), \
+	ROW_ENUM(S, status, status_names, 0), \
+	ROW_ENUM(S, reason, reason_names, 0), \
+	ROW_COUNT(S, waited_ms), \
+	ROW_END
 
-#define METRICS_RESULT(S, STRING) STRING(S, text), ROW_END
+#define METRICS_RESULT(S, STRING) \
+	STRING(S, text), \
+	ROW_END
+
+/* JSON-RPC's info, all but the array of its interfaces. */
+#define INFO_RESULT(S, STRING) \
+	STRING(S, vendor), \
+	STRING(S, product), \
+	STRING(S, version), \
+	STRING(S, url), \
+	ROW_COUNT(S, pid), \
+	ROW_COUNT(S, uptime_ms), \
+	ROW_END
+
+#define INFO_INTERFACES "interfaces"
+
+/* `ID` is how the struct keeps it: ROW_ID, or ROW_COUNT where all ids are one's own numbers. */
+#define CANCEL_PARAMS(S, ID) \
+	ID(S, id), \
+	ROW_END
+
+#define CANCEL_RESULT(S) \
+	ROW_COUNT(S, cancelled), \
+	ROW_END
+
+#define INTERFACE_DESCRIPTION_PARAMS(S) \
+	ROW_REQUIRED_STRING(S, interface), \
+	ROW_END
+
+#define INTERFACE_DESCRIPTION_RESULT(S) \
+	ROW_STRING(S, description), \
+	ROW_END
 /* clang-format on */
 
-/*
- * A method: its name in JSON-RPC, and in Varlink with the interface (NULL where it has none
- * there). `params` and `result` are bound to the structs below; a NULL result stands for one
- * that is not made from a table.
- */
+/* A method's name in JSON-RPC, and in Varlink with the interface; NULL where it has none. */
 struct method_names {
 	const char *jsonrpc;
 	const char *varlink;
@@ -190,6 +263,24 @@ struct metrics_result {
 	const char *text;
 };
 
+struct cancel_params {
+	const json_t *id;
+};
+
+struct cancel_result {
+	int64_t cancelled;
+};
+
+struct interface_description_params {
+	const char *interface;
+};
+
+struct interface_description_result {
+	const char *description;
+};
+
 extern const struct field check_params_fields[], check_result_fields[], find_params_fields[],
 	find_result_fields[], scan_params_fields[], scan_result_fields[], scan_progress_fields[],
-	wait_params_fields[], wait_result_fields[], metrics_result_fields[], no_fields[];
+	wait_params_fields[], wait_result_fields[], metrics_result_fields[], cancel_params_fields[],
+	cancel_result_fields[], interface_description_params_fields[],
+	interface_description_result_fields[], no_fields[];

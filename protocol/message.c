@@ -9,7 +9,11 @@
 #define VERSION        "2.0"
 #define PROGRESS       "progress"
 /* An integer of fewer digits fits into int64_t. */
-#define DIGITS_SURE 19
+#define DIGITS_SURE   19
+#define ERROR_CODE    "code"
+#define ERROR_MESSAGE "message"
+#define ERROR_DATA    "data"
+#define ERROR_NAME    "error"
 
 void envelope_deinit(struct envelope *envelope)
 {
@@ -342,12 +346,12 @@ int message_put_result(struct buffer *buffer, const struct envelope *envelope, b
 
 static json_t *jsonrpc_error(const struct error *error)
 {
-	json_t *data = json_pack("{ss}", "error", error_name(error->code));
+	json_t *data = json_pack("{ss}", ERROR_NAME, error_name(error->code));
 
 	if (data && error->members)
 		json_object_update(data, error->members);
-	return json_pack("{si, ss#, so*}", "code", (int)error->code, "message", error->message,
-			 (int)strlen(error->message), "data", data);
+	return json_pack("{si, ss#, so*}", ERROR_CODE, (int)error->code, ERROR_MESSAGE,
+			 error->message, (int)strlen(error->message), ERROR_DATA, data);
 }
 
 static int put_jsonrpc_error(struct buffer *buffer, const struct envelope *envelope,
@@ -467,4 +471,36 @@ int answer_unpack(struct answer *ret_answer, const json_t *message)
 	answer.id = json_integer_value(id);
 	*ret_answer = answer;
 	return 0;
+}
+
+static const char *string_or_empty(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? text : "";
+}
+
+void answer_error_unpack(struct answer_error *ret_error, const json_t *error)
+{
+	const json_t *data = json_object_get(error, ERROR_DATA);
+
+	*ret_error = (struct answer_error){
+		.code = json_integer_value(json_object_get(error, ERROR_CODE)),
+		.name = string_or_empty(data, ERROR_NAME),
+		.message = string_or_empty(error, ERROR_MESSAGE),
+		.data = json_is_object(data) ? data : NULL,
+	};
+}
+
+char *answer_error_members(const struct answer_error *error)
+{
+	json_t *members = error->data ? json_copy((json_t *)error->data) : json_object();
+	char *text;
+
+	if (!members)
+		return NULL;
+	json_object_del(members, ERROR_NAME);
+	text = json_dumps(members, JSON_COMPACT);
+	json_decref(members);
+	return text;
 }

@@ -78,3 +78,18 @@ struct answer {
 
 /* 0, or -EBADMSG if it is none. */
 int answer_unpack(struct answer *ret_answer, const json_t *message);
+
+/* What is in an answer's error, borrowed from the message. */
+struct answer_error {
+	json_int_t code;
+	const char *name;
+	const char *message;
+	/* An object with the error's members, "error" (the name) among them; or NULL. */
+	const json_t *data;
+};
+
+/* Strings that are not there are "". */
+void answer_error_unpack(struct answer_error *ret_error, const json_t *error);
+
+/* The members of an error as JSON text: `data` without the name. The caller frees it; or NULL. */
+char *answer_error_members(const struct answer_error *error);

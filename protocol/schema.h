@@ -19,6 +19,7 @@ enum field_type {
 	FIELD_INT,        /* a signed integer of any size, or uint16_t */
 	FIELD_PORT,       /* uint16_t; a string of digits too, where ports are given loosely */
 	FIELD_ENUM,       /* int-sized enum, 0 for unset, then in the order of `names` */
+	FIELD_ID,         /* const json_t *: the id of a request, a string, a number or null */
 	FIELD_STRING,     /* const char *, into the decoded JSON: lives as long as that */
 	FIELD_HOST,       /* the same, for a name or an address */
 	FIELD_TEXT,       /* char[], cut off where it is too small */
@@ -93,10 +94,12 @@ bool host_is_valid(const char *text);
 #define ROW_BOOL(S, member)  FIELD_ROW_(S, member, FIELD_BOOL, .flags = 0, .max = 1)
 #define ROW_LOOSE_BOOL(S, member)                                                                  \
 	FIELD_ROW_(S, member, FIELD_BOOL, .flags = FIELD_LOOSE_ONLY, .max = 1)
-#define ROW_HOST(S, member)           FIELD_ROW_(S, member, FIELD_HOST, .flags = 0)
-#define ROW_STRING(S, member)         FIELD_ROW_(S, member, FIELD_STRING, .flags = 0)
-#define ROW_STRING_OR_NULL(S, member) FIELD_ROW_(S, member, FIELD_STRING, .flags = FIELD_NULLABLE)
-#define ROW_TEXT(S, member)           FIELD_ROW_(S, member, FIELD_TEXT, .flags = 0)
+#define ROW_HOST(S, member)            FIELD_ROW_(S, member, FIELD_HOST, .flags = 0)
+#define ROW_ID(S, member)              FIELD_ROW_(S, member, FIELD_ID, .flags = FIELD_REQUIRED)
+#define ROW_REQUIRED_STRING(S, member) FIELD_ROW_(S, member, FIELD_STRING, .flags = FIELD_REQUIRED)
+#define ROW_STRING(S, member)          FIELD_ROW_(S, member, FIELD_STRING, .flags = 0)
+#define ROW_STRING_OR_NULL(S, member)  FIELD_ROW_(S, member, FIELD_STRING, .flags = FIELD_NULLABLE)
+#define ROW_TEXT(S, member)            FIELD_ROW_(S, member, FIELD_TEXT, .flags = 0)
 #define ROW_ENUM(S, member, names_, fallback_)                                                     \
 	FIELD_ROW_(S, member, FIELD_ENUM, .flags = 0, .names = (names_), .fallback = (fallback_))
 #define ROW_PORTS(S, member)          FIELD_ROW_(S, member, FIELD_PORTS, .flags = FIELD_REQUIRED)

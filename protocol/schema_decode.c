@@ -63,6 +63,9 @@ static void describe_allowed(const struct field *field, enum decode_mode mode,
 	case FIELD_ENUM:
 		describe_enum(field, ret_text);
 		break;
+	case FIELD_ID:
+		snprintf(ret_text, ALLOWED_SIZE, "the id of a request: a string, a number or null");
+		break;
 	case FIELD_HOST:
 		snprintf(ret_text, ALLOWED_SIZE,
 			 "a host name or an IP address, %d to %d characters", 1, HOST_MAX);
@@ -253,6 +256,12 @@ static int decode_member(const struct field *field, enum decode_mode mode, const
 		break;
 	case FIELD_ENUM:
 		r = decode_enum(field, value, ret);
+		break;
+	case FIELD_ID:
+		r = json_is_string(value) || json_is_number(value) || json_is_null(value) ? 0
+											  : -EINVAL;
+		if (r == 0)
+			*(const json_t **)member_of(field, ret) = value;
 		break;
 	case FIELD_STRING:
 	case FIELD_HOST:

@@ -99,6 +99,7 @@ static bool is_unset(const struct field *field, const void *values)
 	case FIELD_PORT:
 	case FIELD_ENUM:
 		return load_int(field, values) == 0;
+	case FIELD_ID:
 	case FIELD_PORT_ARRAY:
 	case FIELD_OBJECT:
 	case FIELD_END:
@@ -153,6 +154,7 @@ static int put_value(const struct field *field, const void *values, struct buffe
 		return put_ports(field, values, buffer);
 	case FIELD_OBJECT:
 		return schema_encode_result(field->fields, member_of(field, values), buffer);
+	case FIELD_ID: /* only ever decoded */
 	case FIELD_END:
 		break;
 	}

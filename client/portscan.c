@@ -1,0 +1,212 @@
+#include "cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COMMON_OPTIONS (BIT(OPTION_HELP) | BIT(OPTION_VERSION) | BIT(OPTION_SOCKET))
+#define PROBE_OPTIONS  (COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VIA))
+
+static const struct command commands[] = {
+	{ "check", ARGUMENTS_PORT, PROBE_OPTIONS, run_check, "is a port open or closed?",
+	  "Exits with 0 if the port is open, with 1 if it is closed.\n\n"
+	  "  portscan check 8080\n"
+	  "  portscan check example.org 443 --timeout 2000\n" },
+	{ "find", ARGUMENTS_PORTS,
+	  PROBE_OPTIONS | BIT(OPTION_OPEN) | BIT(OPTION_CLOSED) | BIT(OPTION_COUNT) |
+		  BIT(OPTION_ORDER) | BIT(OPTION_EXCLUDE) | BIT(OPTION_STRICT) |
+		  BIT(OPTION_INCLUDE_LEASED),
+	  run_find, "find closed (free) or open ports",
+	  "Prints closed ports, one a line, or with --open those in use. Exits with 0 if any was\n"
+	  "found, with 1 if there is none.\n\n"
+	  "  portscan find 3000-\n"
+	  "  portscan find 3000-3010,8080 --count 2 --exclude 3003\n" },
+	{ "scan", ARGUMENTS_OPTIONAL_PORTS, PROBE_OPTIONS | BIT(OPTION_OPEN) | BIT(OPTION_CLOSED),
+	  run_scan, "look at all ports of a host",
+	  "Prints a table of the open ports, or with --closed of the closed ones, and the counts\n"
+	  "last. PORTS are 1-65535 if not given.\n\n"
+	  "  portscan scan\n"
+	  "  portscan scan localhost 1-1024\n" },
+	{ "wait", ARGUMENTS_PORT,
+	  PROBE_OPTIONS | BIT(OPTION_OPEN) | BIT(OPTION_CLOSED) | BIT(OPTION_DEADLINE) |
+		  BIT(OPTION_INTERVAL),
+	  run_wait, "wait until a port is open, or closed",
+	  "Exits with 0 as soon as the port is open (with --closed: closed), and with 1 when the\n"
+	  "deadline is over.\n\n"
+	  "  portscan wait 5432 --deadline 10000 && ./migrate\n" },
+	{ "info", ARGUMENTS_NONE, COMMON_OPTIONS | BIT(OPTION_JSON), run_info,
+	  "which daemon answers", "" },
+	{ "metrics", ARGUMENTS_NONE, COMMON_OPTIONS | BIT(OPTION_JSON), run_metrics,
+	  "the daemon's counters, as OpenMetrics text", "" },
+	{ "call", ARGUMENTS_CALL, COMMON_OPTIONS | BIT(OPTION_JSON), run_call,
+	  "call any method of the daemon",
+	  "JSON is an object with the parameters. The result is one line of JSON.\n\n"
+	  "  portscan call check '{\"port\":22}'\n" },
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+void complain(const char *format, ...)
+{
+	va_list arguments;
+
+	fputs("portscan: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+}
+
+enum exit_status complain_of(const struct portscan *p, int r)
+{
+	const struct portscan_error *error = portscan_last_error(p);
+
+	switch (-r) {
+	case EREMOTEIO:
+		if (!error)
+			break;
+		complain("%s", error->message);
+		return error->code == PORTSCAN_ERROR_INVALID_PARAMETER ? EXIT_USAGE : EXIT_ERROR;
+	case ECONNRESET:
+		complain("the daemon has ended the connection; its log says why");
+		return EXIT_NO_DAEMON;
+	case EMSGSIZE:
+		complain("the arguments are too long; ask for fewer ports at a time");
+		return EXIT_USAGE;
+	case EILSEQ:
+		complain("an argument is not UTF-8; write it in UTF-8");
+		return EXIT_USAGE;
+	default:
+		break;
+	}
+	complain("%s", strerror(-r));
+	return EXIT_ERROR;
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static enum exit_status complain_of_command(const char *name)
+{
+	fprintf(stderr, "portscan: there is no command \"%s\"; there are", name);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(stderr, "%s %s", i > 0 ? "," : "", commands[i].name);
+	fputs(" and help\n", stderr);
+	return EXIT_USAGE;
+}
+
+static void print_help(const struct command *command)
+{
+	if (command) {
+		printf("usage: portscan %s%s [options]\n\n%s: %s\n%s\n", command->name,
+		       arguments_synopsis(command), command->name, command->summary, command->help);
+		options_print(command->options);
+		return;
+	}
+	puts("usage: portscan COMMAND [arguments] [options]\n\n"
+	     "Asks portscand, the daemon of this host or user, about the ports of any host.\n");
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		printf("  %-8s%-16s %s\n", commands[i].name, arguments_synopsis(&commands[i]),
+		       commands[i].summary);
+	puts("  help     [COMMAND]       more about one of these\n");
+	options_print(COMMON_OPTIONS);
+	puts("\nPORTS are written 3000-3010,8080 or 3000-; an argument that is no ports is the HOST,\n"
+	     "a name or an address (" PORTSCAN_HOST_DEFAULT ").\n\n"
+	     "Exit status: 0 yes (open, found, done), 1 no (closed, none, deadline over), 2 wrong\n"
+	     "usage, 3 an error, 4 no daemon. Where no daemon is, one is started for the command.\n"
+	     "$" PORTSCAN_SOCKET_VARIABLE " stands for --socket.");
+}
+
+static enum exit_status complain_of_connection(const struct options *options, int r)
+{
+	const char *variable = getenv(PORTSCAN_SOCKET_VARIABLE);
+	const char *address = options->socket ? options->socket : variable;
+
+	if (options->socket || (variable && *variable))
+		complain("no daemon at %s: %s; start one there, or leave out %s", address,
+			 strerror(-r), options->socket ? "--socket" : "$" PORTSCAN_SOCKET_VARIABLE);
+	else if (r == -ENOENT)
+		complain("no daemon is running and there is no portscand to start; install it, or "
+			 "say with --socket where one listens");
+	else
+		complain("no daemon can be reached: %s; see 'systemctl status portscand.socket'",
+			 strerror(-r));
+	return EXIT_NO_DAEMON;
+}
+
+static enum exit_status run_command(const struct command *command, const struct options *options)
+{
+	struct portscan *p;
+	enum exit_status status;
+	int r;
+
+	r = portscan_new(&p, options->socket);
+	if (r < 0)
+		return complain_of_connection(options, r);
+	status = command->run(p, options);
+	portscan_free(p);
+	return status;
+}
+
+static enum exit_status run_help(int n, char **words)
+{
+	const struct command *command = n > 0 ? find_command(words[0]) : NULL;
+
+	if (n > 0 && !command && strcmp(words[0], "help") != 0)
+		return complain_of_command(words[0]);
+	print_help(command);
+	return EXIT_YES;
+}
+
+static enum exit_status run(int argc, char **argv)
+{
+	struct options options = { 0 };
+	const struct command *command;
+	unsigned given;
+	int n;
+
+	if (options_parse(&options, argc, argv, &given) < 0)
+		return EXIT_USAGE;
+	n = argc - optind;
+	argv += optind;
+	if (given & BIT(OPTION_VERSION)) {
+		puts("portscan " VERSION);
+		return EXIT_YES;
+	}
+	if (n == 0 && !(given & BIT(OPTION_HELP))) {
+		complain("a command is missing; see 'portscan --help'");
+		return EXIT_USAGE;
+	}
+	if (n == 0 || given & BIT(OPTION_HELP))
+		return run_help(n, argv);
+	if (strcmp(argv[0], "help") == 0)
+		return run_help(n - 1, argv + 1);
+
+	command = find_command(argv[0]);
+	if (!command)
+		return complain_of_command(argv[0]);
+	if (options_check(command, given) < 0 ||
+	    arguments_take(&options, command, n - 1, argv + 1) < 0)
+		return EXIT_USAGE;
+	return run_command(command, &options);
+}
+
+int main(int argc, char **argv)
+{
+	enum exit_status status = run(argc, argv);
+
+	/* A full disk is often noticed only now. */
+	if (ferror(stdout) || fclose(stdout) != 0) {
+		complain("write error: %s", strerror(errno));
+		return EXIT_ERROR;
+	}
+	return (int)status;
+}

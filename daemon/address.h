@@ -1,0 +1,46 @@
+/* address.h: addresses of IPv4 and IPv6 hosts, with a port or without. */
+
+#pragma once
+
+#include "protocol.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+union address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* Several of them, in an array of the list's own. All zeroes is an empty list. */
+struct address_list {
+	union address *addresses;
+	size_t n_addresses;
+};
+
+/* Appends a copy; 0 or -ENOMEM. */
+int address_list_add(struct address_list *list, const union address *address);
+void address_list_deinit(struct address_list *list);
+
+/*
+ * An address as the kernel writes it, IPv6 with %interface where it needs one; IPv4 mapped into
+ * IPv6 becomes IPv4. The port is 0. Returns 0; -ENODEV if there is no such interface; -EINVAL if
+ * `text` is no address.
+ */
+int address_parse(union address *ret_address, const char *text);
+
+/* Without the port. */
+void address_format(const union address *address, char ret_text[ADDRESS_SIZE]);
+
+socklen_t address_size(const union address *address);
+void address_set_port(union address *address, uint16_t port);
+uint16_t address_port(const union address *address);
+
+/* An order over family, address, scope and port; 0 if all of them are equal. */
+int address_compare(const union address *a, const union address *b);
+
+/* 127.0.0.0/8 and ::1, and the any-addresses, which connect() takes for them. */
+bool address_is_loopback(const union address *address);

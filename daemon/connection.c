@@ -1,0 +1,457 @@
+#include "connection.h"
+
+#include "daemon.h"
+#include "log.h"
+#include "message.h"
+#include "request.h"
+#include "server.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+/* Calls started in one turn of the loop: some half a millisecond. */
+#define SLICE     32
+#define READ_SIZE 65536
+/* What is read and thrown away so that the client gets to see the answer, and no reset. */
+#define DISCARD_MAX (16u * MESSAGE_MAX)
+
+static void connection_go_on(struct connection *connection);
+
+static void close_batch(struct connection *connection, struct batch *batch)
+{
+	if (connection->batch == batch)
+		connection->batch = NULL;
+	list_remove(&batch->link);
+	json_decref(batch->calls);
+	buffer_deinit(&batch->answers);
+	free(batch);
+}
+
+void connection_free(struct connection *connection)
+{
+	struct daemon *daemon;
+	bool ends_daemon;
+
+	if (!connection)
+		return;
+	daemon = connection->daemon;
+	ends_daemon = connection->ends_daemon;
+	/* Nothing that ends below may set off more work here. */
+	connection->is_working = true;
+	while (!list_empty(&connection->requests))
+		request_drop(list_first(&connection->requests, struct request, link));
+	while (!list_empty(&connection->batches))
+		close_batch(connection, list_first(&connection->batches, struct batch, link));
+	turn_cancel(&connection->turn);
+	hangup_unwatch(daemon->hangups, &connection->hangup);
+	ev_io_stop(daemon->loop, &connection->readable);
+	ev_io_stop(daemon->loop, &connection->writable);
+	close(connection->fd);
+	frame_reader_deinit(&connection->input);
+	buffer_deinit(&connection->output);
+	list_remove(&connection->link);
+	free(connection);
+	server_connection_ended(daemon->server, ends_daemon);
+}
+
+bool connection_is_behind(const struct connection *connection)
+{
+	return buffer_size(&connection->output) > UNSENT_MAX;
+}
+
+/* No more is taken in: the client is answered what is under way, and then it is over. */
+static void end_input(struct connection *connection)
+{
+	connection->is_input_ended = true;
+	connection->is_discarding = true;
+	frame_reader_deinit(&connection->input);
+}
+
+static void answer_unread(struct connection *connection, enum dialect dialect,
+			  const struct error *error)
+{
+	json_t *id = json_null();
+	struct envelope envelope = { .dialect = dialect, .versioned = true, .id = id };
+
+	metrics_count_error(&connection->daemon->metrics, error->code);
+	if (message_put_error(&connection->output, &envelope, false, error) < 0)
+		log_warning("out of memory: an answer is lost");
+}
+
+/*
+ * What a message was going to be whose end isn't there yet: only Varlink has such a member. If
+ * the end is there, it tells.
+ */
+static enum dialect guess_dialect(const struct buffer *input)
+{
+	const char *bytes = buffer_data(input);
+	size_t size = buffer_size(input);
+	const char *nul = memchr(bytes, '\0', size), *line = memchr(bytes, '\n', size);
+
+	if (nul || line)
+		return !line || (nul && nul < line) ? DIALECT_VARLINK : DIALECT_JSONRPC;
+	return memmem(bytes, size, "\"parameters\"", strlen("\"parameters\"")) ? DIALECT_VARLINK
+									       : DIALECT_JSONRPC;
+}
+
+static void refuse_size(struct connection *connection)
+{
+	struct error error = { 0 };
+
+	error_set(&error, ERROR_MESSAGE_TOO_LARGE, json_pack("{si}", "limit", (int)MESSAGE_MAX),
+		  "a message may have %u bytes; send smaller ones on a new connection",
+		  MESSAGE_MAX);
+	answer_unread(connection, guess_dialect(&connection->input.input), &error);
+	error_deinit(&error);
+	end_input(connection);
+}
+
+static int start_batch(struct connection *connection, json_t *calls)
+{
+	struct batch *batch;
+
+	if (json_array_size(calls) == 0)
+		/* Answered as what it isn't: one request. */
+		return request_start(connection, NULL, calls, DIALECT_JSONRPC);
+	batch = calloc(1, sizeof(*batch));
+	if (!batch)
+		return -ENOMEM;
+	batch->calls = json_incref(calls);
+	list_append(&connection->batches, &batch->link);
+	connection->batch = batch;
+	return 0;
+}
+
+/* Sent as one array, once the last of its calls is answered; none of them may want one. */
+static void end_batch_if_done(struct connection *connection, struct batch *batch)
+{
+	struct buffer *answers = &batch->answers;
+
+	if (batch->next < json_array_size(batch->calls) || batch->n_under_way > 0)
+		return;
+	if (buffer_size(answers) > 0) {
+		buffer_data(answers)[0] = '[';
+		if (buffer_puts(answers, "]\n") < 0 ||
+		    buffer_put(&connection->output, buffer_data(answers), buffer_size(answers)) < 0)
+			log_warning("out of memory: the answers to a batch are lost");
+	}
+	close_batch(connection, batch);
+}
+
+static int start_next_of_batch(struct connection *connection)
+{
+	struct batch *batch = connection->batch;
+	json_t *call = json_array_get(batch->calls, batch->next++);
+	int r;
+
+	if (batch->next == json_array_size(batch->calls))
+		connection->batch = NULL;
+	/* Held, so that the batch doesn't end within its last call. */
+	batch->n_under_way++;
+	r = request_start(connection, batch, call, DIALECT_JSONRPC);
+	batch->n_under_way--;
+	end_batch_if_done(connection, batch);
+	return r;
+}
+
+static int start_message(struct connection *connection, const struct frame *frame)
+{
+	enum dialect dialect = frame->framing == FRAMING_NUL ? DIALECT_VARLINK : DIALECT_JSONRPC;
+	struct error error = { 0 };
+	json_t *message = NULL;
+	int r;
+
+	r = message_parse(&message, frame->data, frame->size, &error);
+	frame_reader_done(&connection->input);
+	if (r == -EBADMSG && dialect == DIALECT_JSONRPC) {
+		answer_unread(connection, dialect, &error);
+		r = 0;
+	}
+	error_deinit(&error);
+	if (r < 0)
+		return r;
+	if (!message)
+		return 0;
+	if (dialect == DIALECT_JSONRPC && json_is_array(message))
+		r = start_batch(connection, message);
+	else
+		r = request_start(connection, NULL, message, dialect);
+	json_decref(message);
+	return r;
+}
+
+/* Starts the next call of the input. 1 if there may be more, 0 if there is none, or -errno. */
+static int work_off_one(struct connection *connection)
+{
+	struct frame frame;
+	int r;
+
+	if (connection->batch) {
+		r = start_next_of_batch(connection);
+		return r < 0 ? r : 1;
+	}
+	r = frame_reader_next(&connection->input, MESSAGE_MAX, connection->is_input_ended, &frame);
+	if (r <= 0)
+		return r;
+	/* Answered in order: not before the last one is. */
+	if (frame.framing == FRAMING_NUL && connection->is_varlink_busy)
+		return 0;
+	r = start_message(connection, &frame);
+	return r < 0 ? r : 1;
+}
+
+static void set_throttle(struct connection *connection)
+{
+	size_t unsent = buffer_size(&connection->output);
+
+	if (unsent > UNSENT_MAX || connection->n_under_way >= UNDER_WAY_MAX)
+		connection->is_throttled = true;
+	else if (unsent <= UNSENT_MAX / 2 && connection->n_under_way <= UNDER_WAY_MAX / 2)
+		connection->is_throttled = false;
+}
+
+/* Works off a slice of the input. Returns -errno if the connection can't go on. */
+static int work_off(struct connection *connection)
+{
+	int r = 1;
+
+	for (int i = 0; i < SLICE && r > 0; i++) {
+		set_throttle(connection);
+		r = connection->is_throttled ? 0 : work_off_one(connection);
+	}
+	if (r > 0)
+		turn_queue(&connection->daemon->turns, &connection->turn);
+	if (r == -EMSGSIZE) {
+		refuse_size(connection);
+		return 0;
+	}
+	if (r == -EBADMSG) {
+		/* Varlink has no answer to what isn't Varlink. */
+		end_input(connection);
+		return 0;
+	}
+	return r;
+}
+
+static int send_output(struct connection *connection)
+{
+	struct buffer *output = &connection->output;
+
+	while (buffer_size(output) > 0) {
+		ssize_t size = send(connection->fd, buffer_data(output), buffer_size(output),
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (size < 0 && errno == EINTR)
+			continue;
+		if (size < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		buffer_consume(output, (size_t)size);
+	}
+	return 0;
+}
+
+static void resume_deferred(struct connection *connection)
+{
+	while (!list_empty(&connection->deferred) && !connection_is_behind(connection)) {
+		struct request *request =
+			list_first(&connection->deferred, struct request, deferred_link);
+
+		list_remove(&request->deferred_link);
+		request->resume(request);
+	}
+}
+
+static bool is_over(const struct connection *connection)
+{
+	return connection->is_input_ended && list_empty(&connection->requests) &&
+	       list_empty(&connection->batches) && buffer_size(&connection->output) == 0 &&
+	       !turn_is_queued(&connection->turn);
+}
+
+/* What is watched follows from how things stand, and from nothing else. */
+static int set_watchers(struct connection *connection)
+{
+	struct daemon *daemon = connection->daemon;
+	bool has_output = buffer_size(&connection->output) > 0;
+	bool is_queued = turn_is_queued(&connection->turn);
+	bool wants_input = connection->is_discarding ||
+			   (!connection->is_input_ended && !connection->is_throttled &&
+			    !is_queued && buffer_size(&connection->input.input) <= MESSAGE_MAX);
+
+	if (wants_input)
+		ev_io_start(daemon->loop, &connection->readable);
+	else
+		ev_io_stop(daemon->loop, &connection->readable);
+	if (has_output)
+		ev_io_start(daemon->loop, &connection->writable);
+	else
+		ev_io_stop(daemon->loop, &connection->writable);
+	if (!wants_input && !has_output && !is_queued)
+		return hangup_watch(daemon->hangups, &connection->hangup, connection->fd);
+	hangup_unwatch(daemon->hangups, &connection->hangup);
+	return 0;
+}
+
+/* Works off input and sends what that brought about. -errno if the connection is broken. */
+static int work(struct connection *connection)
+{
+	int r = 0;
+
+	if (!connection->is_discarding && !turn_is_queued(&connection->turn))
+		r = work_off(connection);
+	if (r >= 0)
+		r = send_output(connection);
+	if (r < 0)
+		return r;
+	resume_deferred(connection);
+	r = send_output(connection);
+	if (connection->is_throttled) {
+		set_throttle(connection);
+		if (!connection->is_throttled)
+			turn_queue(&connection->daemon->turns, &connection->turn);
+	}
+	return r;
+}
+
+/*
+ * After anything has happened: works, and sees to what comes next. Frees the connection if it
+ * is over, or broken.
+ */
+static void connection_go_on(struct connection *connection)
+{
+	int r;
+
+	if (connection->is_working)
+		return;
+	connection->is_working = true;
+	r = work(connection);
+	connection->is_working = false;
+
+	if (r >= 0 && is_over(connection)) {
+		if (!connection->is_discarding || connection->daemon->is_stopping)
+			r = -ECONNRESET;
+		else
+			shutdown(connection->fd, SHUT_WR);
+	}
+	if (r >= 0)
+		r = set_watchers(connection);
+	if (r < 0)
+		connection_free(connection);
+}
+
+/*
+ * Reads into a buffer that all share, as most clients are idle most of the time. -errno, or
+ * -ECONNRESET at the end of what is only discarded.
+ */
+static int receive(struct connection *connection)
+{
+	static char scratch[READ_SIZE];
+	ssize_t size = recv(connection->fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+
+	if (size < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (connection->is_discarding) {
+		connection->n_discarded += (size_t)size;
+		return size == 0 || connection->n_discarded > DISCARD_MAX ? -ECONNRESET : 0;
+	}
+	if (size == 0) {
+		connection->is_input_ended = true;
+		return 0;
+	}
+	return buffer_put(&connection->input.input, scratch, (size_t)size);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	struct connection *connection = container_of(watcher, struct connection, readable);
+
+	(void)loop;
+	(void)revents;
+	if (receive(connection) < 0)
+		connection_free(connection);
+	else
+		connection_go_on(connection);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	connection_go_on(container_of(watcher, struct connection, writable));
+}
+
+static void on_turn(struct turn *turn)
+{
+	connection_go_on(container_of(turn, struct connection, turn));
+}
+
+static void on_hangup(struct hangup *hangup)
+{
+	connection_free(container_of(hangup, struct connection, hangup));
+}
+
+int connection_new(struct connection **ret_connection, struct daemon *daemon, int fd)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+
+	if (!connection) {
+		close(fd);
+		return -ENOMEM;
+	}
+	connection->daemon = daemon;
+	connection->fd = fd;
+	connection->hangup.gone = on_hangup;
+	list_init(&connection->link);
+	list_init(&connection->requests);
+	list_init(&connection->deferred);
+	list_init(&connection->batches);
+	turn_init(&connection->turn, on_turn);
+	ev_io_init(&connection->readable, on_readable, fd, EV_READ);
+	ev_io_init(&connection->writable, on_writable, fd, EV_WRITE);
+	ev_io_start(daemon->loop, &connection->readable);
+	*ret_connection = connection;
+	return 0;
+}
+
+void connection_shut_down(struct connection *connection)
+{
+	struct request *request, *following;
+
+	connection->is_working = true;
+	list_for_each_safe (request, following, &connection->requests, link)
+		request_cancel(request, ERROR_SHUTTING_DOWN, SHUTTING_DOWN_MESSAGE);
+	while (connection->batch)
+		if (start_next_of_batch(connection) < 0)
+			break;
+	turn_cancel(&connection->turn);
+	end_input(connection);
+	connection->is_working = false;
+	connection_go_on(connection);
+}
+
+struct buffer *connection_answer_begin(struct connection *connection, struct batch *batch)
+{
+	if (!batch)
+		return &connection->output;
+	/* Becomes the array's bracket in the end, and before the others it is what it is. */
+	if (buffer_put_char(&batch->answers, ',') < 0)
+		return NULL;
+	return &batch->answers;
+}
+
+void connection_request_ended(struct connection *connection, struct batch *batch, bool is_varlink)
+{
+	connection->n_under_way--;
+	if (is_varlink)
+		connection->is_varlink_busy = false;
+	if (batch) {
+		batch->n_under_way--;
+		end_batch_if_done(connection, batch);
+	}
+	connection_go_on(connection);
+}
+
+void connection_flush(struct connection *connection)
+{
+	connection_go_on(connection);
+}

@@ -1,0 +1,76 @@
+/*
+ * connection.h: one client: its input, its answers, and its requests. Closing it ends them all;
+ * nothing of it is touched afterwards.
+ */
+
+#pragma once
+
+#include "frame.h"
+#include "hangup.h"
+#include "list.h"
+#include "protocol.h"
+#include "turn.h"
+
+#include <ev.h>
+#include <stdbool.h>
+
+struct daemon;
+struct request;
+
+/* The calls of one JSON array, and the answers collected for it. */
+struct batch {
+	struct list link; /* connection::batches */
+	json_t *calls;
+	size_t next; /* the first call that isn't started */
+	size_t n_under_way;
+	struct buffer answers;
+};
+
+struct connection {
+	struct list link; /* server::connections */
+	struct daemon *daemon;
+	int fd;
+	ev_io readable, writable;
+	struct hangup hangup;
+	struct turn turn; /* has input that is not worked off */
+	struct frame_reader input;
+	struct buffer output;
+	struct list requests; /* of request::link */
+	struct list deferred; /* of request::deferred_link */
+	struct list batches;  /* of batch::link */
+	struct batch *batch;  /* whose calls are being started */
+	size_t n_under_way;
+	size_t n_discarded;  /* bytes of input */
+	bool is_input_ended; /* the client has half-closed, or is not listened to any more */
+	bool is_discarding;  /* what still comes in is of no interest */
+	bool is_throttled;
+	bool is_working;      /* answers are sent at the end of it, all at once */
+	bool is_varlink_busy; /* Varlink calls are answered in order: one at a time */
+	bool ends_daemon;     /* it was handed to the daemon at its start */
+};
+
+/*
+ * Takes over `fd`, connected and nonblocking, even on failure. 0 or -ENOMEM.
+ */
+int connection_new(struct connection **ret_connection, struct daemon *daemon, int fd);
+
+/* Closes it and ends its requests. */
+void connection_free(struct connection *connection);
+
+/* Answers ShuttingDown to what is under way; the connection goes once that is sent. */
+void connection_shut_down(struct connection *connection);
+
+/*
+ * Where the answer to a request is to be appended: to the batch's answers (behind a comma), or
+ * to the connection's output. NULL if there is no memory.
+ */
+struct buffer *connection_answer_begin(struct connection *connection, struct batch *batch);
+
+/* A request was taken off connection::requests. May free the connection. */
+void connection_request_ended(struct connection *connection, struct batch *batch, bool is_varlink);
+
+/* Sends what was appended, unless that is going to happen anyway. May free the connection. */
+void connection_flush(struct connection *connection);
+
+/* Whether the client is behind with reading. */
+bool connection_is_behind(const struct connection *connection);

@@ -1,0 +1,27 @@
+/* daemon.h: what all requests of the daemon share. */
+
+#pragma once
+
+#include "config.h"
+#include "hangup.h"
+#include "metrics.h"
+#include "probe.h"
+#include "resolver.h"
+#include "turn.h"
+
+#include <ev.h>
+
+struct server;
+
+struct daemon {
+	struct config config;
+	struct ev_loop *loop;
+	struct turns turns;
+	struct prober *prober;
+	struct resolver *resolver;
+	struct hangups *hangups;
+	struct server *server;
+	struct metrics metrics;
+	ev_tstamp started;
+	bool is_stopping;
+};

@@ -1,0 +1,99 @@
+#include "look.h"
+
+#include "daemon.h"
+
+#include <string.h>
+
+static bool on_decided(void *userdata, const struct verdict *verdict)
+{
+	struct look *look = userdata;
+
+	look->verdict = *verdict;
+	return true;
+}
+
+static void on_ended(void *userdata, const struct sweep_result *result)
+{
+	struct look *look = userdata;
+
+	sweep_free(steal(look->sweep));
+	look->ended(look, result);
+}
+
+int look_start(struct look *look, struct request *request, const struct address_list *addresses,
+	       uint16_t port, int timeout_ms, int patience_ms)
+{
+	struct sweep_config config = {
+		.turns = &request->daemon->turns,
+		.prober = request->daemon->prober,
+		.array = &look->port,
+		.n_ports = 1,
+		.addresses = addresses,
+		.timeout_ms = timeout_ms,
+		.patience_ms = patience_ms,
+		.decided = on_decided,
+		.ended = on_ended,
+		.userdata = look,
+	};
+	int r;
+
+	look->port = port;
+	r = sweep_new(&look->sweep, &config);
+	if (r < 0)
+		return r;
+	sweep_start(look->sweep);
+	return 0;
+}
+
+void look_deinit(struct look *look)
+{
+	sweep_free(look->sweep);
+	look->sweep = NULL;
+}
+
+/* The errors of connect() that tell of the network and not of the port. */
+static const char *error_symbol(int error)
+{
+	static const struct {
+		int error;
+		const char *symbol;
+	} symbols[] = {
+		{ ENETUNREACH, "ENETUNREACH" },
+		{ EHOSTUNREACH, "EHOSTUNREACH" },
+		{ ENETDOWN, "ENETDOWN" },
+		{ EHOSTDOWN, "EHOSTDOWN" },
+		{ EACCES, "EACCES" },
+		{ EPERM, "EPERM" },
+		{ EADDRNOTAVAIL, "EADDRNOTAVAIL" },
+		{ EAFNOSUPPORT, "EAFNOSUPPORT" },
+		{ EINVAL, "EINVAL" },
+		{ ENOPROTOOPT, "ENOPROTOOPT" },
+		{ EPROTO, "EPROTO" },
+		{ ENONET, "ENONET" },
+		{ EPROTONOSUPPORT, "EPROTONOSUPPORT" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(symbols); i++)
+		if (symbols[i].error == error)
+			return symbols[i].symbol;
+	return strerror(error);
+}
+
+void sweep_fail_request(struct request *request, const char *host,
+			const struct sweep_result *result, bool with_status)
+{
+	json_t *members;
+
+	if (result->end == SWEEP_STARVED) {
+		request_fail_errno(request, result->error);
+		return;
+	}
+	members = json_pack("{ss,si,ss}", "host", host, "port", (int)result->port, "errno",
+			    error_symbol(result->error));
+	if (with_status && request->envelope.dialect == DIALECT_JSONRPC)
+		json_object_set_new(members, "status",
+				    json_string(status_names[STATUS_CLOSED - 1]));
+	request_fail(request, ERROR_UNREACHABLE, members,
+		     "%.80s can't be reached (%s); check the address and the route to it", host,
+		     strerror(result->error));
+}

@@ -1,0 +1,379 @@
+#include "probe.h"
+
+#include "route.h"
+
+#include <search.h>
+
+/* Seconds until those who wait try again, whatever they wait for. */
+#define RETRY_INTERVAL 0.01
+
+struct prober {
+	struct ev_loop *loop;
+	unsigned max_sockets, n_sockets;
+	unsigned window;
+	int idle[2];         /* a socket that can be used again: IPv4, IPv6 */
+	struct list waiters; /* of prober_waiter::link */
+	ev_timer retry;
+	void *windows; /* tsearch() tree of host_window */
+	struct prober_counters counters;
+};
+
+struct host_window {
+	struct prober *prober;
+	union address host;
+	unsigned n_users, n_under_way;
+	struct list waiters; /* of prober_waiter::link */
+};
+
+static void wake_first(struct list *waiters)
+{
+	struct prober_waiter *waiter;
+
+	if (list_empty(waiters))
+		return;
+	waiter = list_first(waiters, struct prober_waiter, link);
+	list_remove(&waiter->link);
+	waiter->ready(waiter);
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct prober *prober = container_of(watcher, struct prober, retry);
+	struct list waiters;
+
+	(void)revents;
+	ev_timer_stop(loop, watcher);
+	/* Who is starved again waits again, behind this round. */
+	list_init(&waiters);
+	while (!list_empty(&prober->waiters)) {
+		struct list *link = prober->waiters.next;
+
+		list_remove(link);
+		list_append(&waiters, link);
+	}
+	while (!list_empty(&waiters))
+		wake_first(&waiters);
+}
+
+int prober_new(struct prober **ret_prober, struct ev_loop *loop, unsigned max_sockets,
+	       unsigned window)
+{
+	struct prober *prober = calloc(1, sizeof(*prober));
+
+	if (!prober)
+		return -ENOMEM;
+	prober->loop = loop;
+	prober->max_sockets = max_sockets;
+	prober->window = window;
+	prober->idle[0] = prober->idle[1] = -EBADF;
+	list_init(&prober->waiters);
+	ev_timer_init(&prober->retry, on_retry, RETRY_INTERVAL, 0.);
+	*ret_prober = prober;
+	return 0;
+}
+
+void prober_free(struct prober *prober)
+{
+	if (!prober)
+		return;
+	ev_timer_stop(prober->loop, &prober->retry);
+	closep(&prober->idle[0]);
+	closep(&prober->idle[1]);
+	free(prober);
+}
+
+const struct prober_counters *prober_counters(const struct prober *prober)
+{
+	return &prober->counters;
+}
+
+static int *idle_of(struct prober *prober, int family)
+{
+	return &prober->idle[family == AF_INET6];
+}
+
+static int take_socket(struct prober *prober, int family, int *ret_fd)
+{
+	int *idle = idle_of(prober, family);
+	int fd;
+
+	if (*idle >= 0) {
+		*ret_fd = steal_fd(idle);
+		return 0;
+	}
+	if (prober->n_sockets >= prober->max_sockets)
+		return -EMFILE;
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	if (fd < 0)
+		return -errno;
+	prober->n_sockets++;
+	*ret_fd = fd;
+	return 0;
+}
+
+static void close_socket(struct prober *prober, int fd)
+{
+	close(fd);
+	prober->n_sockets--;
+	wake_first(&prober->waiters);
+}
+
+/* Only for a socket that nobody watches: the loop would still hear of it. */
+static void keep_socket(struct prober *prober, int family, int fd)
+{
+	int *idle = idle_of(prober, family);
+
+	if (*idle >= 0)
+		close_socket(prober, fd);
+	else
+		*idle = fd;
+}
+
+/*
+ * Whether the socket is connected to itself: the kernel picked the very port that is probed as
+ * the source, and the handshake met its own SYN. Nobody listens there then.
+ */
+static bool is_self_connection(int fd)
+{
+	union address own = { 0 }, peer = { 0 };
+	socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
+
+#ifdef WITHOUT_SELF_CONNECTION_CHECK
+	/* tests/ shows that its test of this fails where the check is left out. */
+	return false;
+#endif
+	return getsockname(fd, &own.sa, &own_size) == 0 &&
+	       getpeername(fd, &peer.sa, &peer_size) == 0 && address_compare(&own, &peer) == 0;
+}
+
+static enum outcome end_connected(struct prober *prober, int fd)
+{
+	/* Ended by reset: a normal close would leave TIME_WAIT, and a source port less. */
+	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	bool is_self = is_self_connection(fd);
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	close_socket(prober, fd);
+	if (is_self)
+		prober->counters.self_connections++;
+	return is_self ? OUTCOME_REFUSED : OUTCOME_OPEN;
+}
+
+/*
+ * EADDRNOTAVAIL has two meanings: no source port is left, and there is no source address at all
+ * (::1 where IPv6 is switched off). A datagram socket needs the address, but not that port.
+ */
+static bool has_source_address(const union address *address)
+{
+	_cleanup_(closep)
+	int fd = -EBADF;
+
+	fd = socket(address->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd < 0 || connect(fd, &address->sa, address_size(address)) == 0 ||
+	       errno != EADDRNOTAVAIL;
+}
+
+/* What `error`, an errno of connect(), says; 0 is a connection. `address` NULL: unknown. */
+static enum outcome judge(int error, const union address *address)
+{
+	switch (error) {
+	case 0:
+	case EISCONN:
+		return OUTCOME_OPEN;
+	case EINPROGRESS:
+	case EALREADY:
+		return OUTCOME_PENDING;
+	case ECONNREFUSED:
+	case ECONNRESET:
+		return OUTCOME_REFUSED;
+	case ETIMEDOUT:
+		return OUTCOME_TIMEOUT;
+	case EADDRNOTAVAIL:
+		return address && !has_source_address(address) ? OUTCOME_UNREACHABLE
+							       : OUTCOME_STARVED;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+	case EAGAIN:
+	case EINTR:
+	case ECONNABORTED: /* what an earlier use of the socket left */
+		return OUTCOME_STARVED;
+	default:
+		return OUTCOME_UNREACHABLE;
+	}
+}
+
+/* One connect(): the first starts it, and each further one tells how it goes. */
+static enum outcome ask(int fd, const union address *address, int *ret_error)
+{
+	/*
+	 * After a refusal this leaves the socket as good as new, which fetching the error with
+	 * SO_ERROR would not: so it is used for the next port.
+	 */
+	*ret_error = connect(fd, &address->sa, address_size(address)) < 0 ? errno : 0;
+	return judge(*ret_error, address);
+}
+
+static enum outcome count(struct prober *prober, enum outcome outcome)
+{
+	struct prober_counters *counters = &prober->counters;
+
+	switch (outcome) {
+	case OUTCOME_OPEN:
+		counters->open++;
+		break;
+	case OUTCOME_REFUSED:
+		counters->refused++;
+		break;
+	case OUTCOME_TIMEOUT:
+		counters->timeout++;
+		break;
+	case OUTCOME_UNREACHABLE:
+		counters->unreachable++;
+		break;
+	case OUTCOME_STARVED:
+		counters->starved++;
+		return outcome;
+	case OUTCOME_PENDING:
+		return outcome;
+	}
+	counters->probes++;
+	return outcome;
+}
+
+enum outcome prober_connect(struct prober *prober, const union address *address, int *ret_fd,
+			    int *ret_error)
+{
+	enum outcome outcome;
+	int fd = -EBADF, r;
+
+	r = take_socket(prober, address->sa.sa_family, &fd);
+	if (r < 0) {
+		*ret_error = -r;
+		return count(prober, judge(-r, NULL));
+	}
+
+	outcome = ask(fd, address, ret_error);
+	if (outcome == OUTCOME_PENDING)
+		/* On this host the reset, or the handshake, is over by now. */
+		outcome = ask(fd, address, ret_error);
+
+	if (outcome == OUTCOME_PENDING) {
+		*ret_fd = fd;
+		return outcome;
+	}
+	if (outcome == OUTCOME_REFUSED)
+		keep_socket(prober, address->sa.sa_family, fd);
+	else if (outcome == OUTCOME_OPEN)
+		outcome = end_connected(prober, fd);
+	else
+		close_socket(prober, fd);
+	return count(prober, outcome);
+}
+
+enum outcome prober_collect(struct prober *prober, const union address *address, int fd,
+			    int *ret_error)
+{
+	enum outcome outcome = ask(fd, address, ret_error);
+
+	if (outcome == OUTCOME_PENDING)
+		return outcome;
+	if (outcome == OUTCOME_OPEN)
+		outcome = end_connected(prober, fd);
+	else
+		/* Not kept, though it could be used again: the loop has it registered. */
+		close_socket(prober, fd);
+	return count(prober, outcome);
+}
+
+void prober_abandon(struct prober *prober, int fd)
+{
+	close_socket(prober, fd);
+}
+
+void prober_expire(struct prober *prober, int fd)
+{
+	close_socket(prober, fd);
+	count(prober, OUTCOME_TIMEOUT);
+}
+
+void prober_wait(struct prober *prober, struct prober_waiter *waiter)
+{
+	list_append(&prober->waiters, &waiter->link);
+	if (!ev_is_active(&prober->retry)) {
+		ev_timer_set(&prober->retry, RETRY_INTERVAL, 0.);
+		ev_timer_start(prober->loop, &prober->retry);
+	}
+}
+
+void prober_waiter_cancel(struct prober_waiter *waiter)
+{
+	list_remove(&waiter->link);
+}
+
+static int compare_windows(const void *a, const void *b)
+{
+	const struct host_window *one = a, *other = b;
+
+	return address_compare(&one->host, &other->host);
+}
+
+int host_window_get(struct prober *prober, const union address *address,
+		    struct host_window **ret_window)
+{
+	struct host_window key = { .host = *address };
+	struct host_window **found, *window;
+
+	if (route_is_local(address)) {
+		*ret_window = NULL;
+		return 0;
+	}
+	address_set_port(&key.host, 0);
+	window = calloc(1, sizeof(*window));
+	if (!window)
+		return -ENOMEM;
+	window->prober = prober;
+	window->host = key.host;
+	list_init(&window->waiters);
+
+	found = tsearch(window, &prober->windows, compare_windows);
+	if (!found || *found != window)
+		free(window);
+	if (!found)
+		return -ENOMEM;
+	(*found)->n_users++;
+	*ret_window = *found;
+	return 0;
+}
+
+void host_window_put(struct host_window *window)
+{
+	if (!window || --window->n_users > 0)
+		return;
+	tdelete(window, &window->prober->windows, compare_windows);
+	free(window);
+}
+
+bool host_window_enter(struct host_window *window)
+{
+	if (!window)
+		return true;
+	if (window->n_under_way >= window->prober->window)
+		return false;
+	window->n_under_way++;
+	return true;
+}
+
+void host_window_leave(struct host_window *window)
+{
+	if (!window)
+		return;
+	window->n_under_way--;
+	wake_first(&window->waiters);
+}
+
+void host_window_wait(struct host_window *window, struct prober_waiter *waiter)
+{
+	list_append(&window->waiters, &waiter->link);
+}

@@ -1,0 +1,88 @@
+/*
+ * probe.h: one connect() to one address and what it says about the port; the sockets for it, and
+ * who waits for one. Nothing here watches a socket: that is sweep.h's.
+ */
+
+#pragma once
+
+#include "address.h"
+#include "list.h"
+
+#include <ev.h>
+
+enum outcome {
+	OUTCOME_OPEN,
+	OUTCOME_REFUSED,
+	OUTCOME_TIMEOUT,
+	OUTCOME_UNREACHABLE, /* says nothing about one port: the host can't be reached */
+	OUTCOME_PENDING,
+	OUTCOME_STARVED, /* says nothing about the port: we ran short of something */
+};
+
+struct prober_counters {
+	uint64_t probes; /* verdicts, of each kind */
+	uint64_t open, refused, timeout, unreachable;
+	uint64_t self_connections; /* the kernel connected a probe to itself */
+	uint64_t starved;          /* tries that had to be put off */
+};
+
+struct prober;
+
+/* Waits until it is worth trying again; embedded in who was starved. */
+struct prober_waiter {
+	struct list link; /* prober::waiters or host_window::waiters */
+	void (*ready)(struct prober_waiter *waiter);
+};
+
+/*
+ * How many probes are under way to one foreign host, whoever they are for. A window is shared by
+ * all that ask about the same address at the same time.
+ */
+struct host_window;
+
+/*
+ * `max_sockets`: so many at once in all; `window`: so many to one foreign host. 0 or -errno.
+ */
+int prober_new(struct prober **ret_prober, struct ev_loop *loop, unsigned max_sockets,
+	       unsigned window);
+void prober_free(struct prober *prober);
+
+const struct prober_counters *prober_counters(const struct prober *prober);
+
+/*
+ * Starts a connection to `address`. On this host the verdict is there at once. OUTCOME_PENDING:
+ * *ret_fd is to be watched for writing, then prober_collect() or prober_abandon() takes it back.
+ * OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an errno. Never blocks.
+ */
+enum outcome prober_connect(struct prober *prober, const union address *address, int *ret_fd,
+			    int *ret_error);
+
+/* The verdict on a pending probe of `address`; unless that is OUTCOME_PENDING, fd is closed. */
+enum outcome prober_collect(struct prober *prober, const union address *address, int fd,
+			    int *ret_error);
+
+/* Ends a pending probe without a verdict, or with the one that its time is over. */
+void prober_abandon(struct prober *prober, int fd);
+void prober_expire(struct prober *prober, int fd);
+
+/*
+ * Calls waiter->ready() once a socket came free, in the order of waiting, or after some
+ * milliseconds: not all that can run short is ours to count.
+ */
+void prober_wait(struct prober *prober, struct prober_waiter *waiter);
+void prober_waiter_cancel(struct prober_waiter *waiter);
+
+/*
+ * The window for the host of `address`, NULL in *ret_window if it is this host, which needs none.
+ * The caller gives it back. 0 or -ENOMEM.
+ */
+int host_window_get(struct prober *prober, const union address *address,
+		    struct host_window **ret_window);
+void host_window_put(struct host_window *window);
+
+/* One more under way, unless there are as many as there may be; NULL always has room. */
+bool host_window_enter(struct host_window *window);
+void host_window_leave(struct host_window *window);
+
+/* As prober_wait(), for room in the window. */
+void host_window_wait(struct host_window *window, struct prober_waiter *waiter);

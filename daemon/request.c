@@ -1,0 +1,269 @@
+#include "request.h"
+
+#include "daemon.h"
+#include "log.h"
+#include "methods.h"
+#include "server.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t monotonic_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int64_t request_elapsed_us(const struct request *request)
+{
+	return (int64_t)(monotonic_us() - request->started);
+}
+
+/* Frees it, and tells the connection, which may be gone then. */
+static void request_end(struct request *request)
+{
+	struct connection *connection = request->connection;
+	struct batch *batch = request->batch;
+	bool is_varlink = request->envelope.dialect == DIALECT_VARLINK;
+
+	list_remove(&request->link);
+	list_remove(&request->deferred_link);
+	if (request->params) {
+		schema_clear(request->method->params, request->params);
+		free(request->params);
+	}
+	json_decref(request->message);
+	envelope_deinit(&request->envelope);
+	free(request);
+	connection_request_ended(connection, batch, is_varlink);
+}
+
+static void report_lost(int r)
+{
+	if (r < 0)
+		log_warning("out of memory: an answer is lost");
+}
+
+static struct buffer *begin_answer(struct request *request)
+{
+	if (request->envelope.silent)
+		return NULL;
+	return connection_answer_begin(request->connection, request->batch);
+}
+
+void request_fail_error(struct request *request, const struct error *error)
+{
+	struct buffer *buffer = begin_answer(request);
+
+	metrics_count_error(&request->daemon->metrics, error->code);
+	if (buffer)
+		report_lost(message_put_error(buffer, &request->envelope, request->batch, error));
+	request_end(request);
+}
+
+void request_fail(struct request *request, enum error_code code, json_t *members,
+		  const char *format, ...)
+{
+	struct error error = { 0 };
+	char message[sizeof(error.message)];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	error_set(&error, code, members, "%s", message);
+	request_fail_error(request, &error);
+	error_deinit(&error);
+}
+
+void request_fail_errno(struct request *request, int error)
+{
+	const char *resource = error == ENOMEM || error == ENOBUFS  ? "memory"
+			       : error == EMFILE || error == ENFILE ? "descriptors"
+			       : error == EADDRNOTAVAIL             ? "source ports"
+			       : error == 0                         ? "probes to one host"
+								    : NULL;
+
+	if (resource)
+		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
+			     json_pack("{ss}", "resource", resource),
+			     "the daemon is short of %s; try again later, or with a longer "
+			     "timeout_ms",
+			     resource);
+	else
+		request_fail(request, ERROR_INTERNAL, json_pack("{ss}", "detail", strerror(error)),
+			     "a bug in the daemon (%s); please report it", strerror(error));
+}
+
+/* A batch's answers are held back until the last: that has an end somewhere. */
+static bool is_too_much(const struct request *request)
+{
+	return request->batch && buffer_size(&request->batch->answers) > BATCH_ANSWER_MAX;
+}
+
+void request_reply(struct request *request, const void *result)
+{
+	struct buffer *buffer;
+
+	if (is_too_much(request)) {
+		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
+			     json_pack("{ss}", "resource", "batch"),
+			     "the answers to this batch have more than %u bytes; send the calls "
+			     "one by one",
+			     BATCH_ANSWER_MAX);
+		return;
+	}
+	buffer = begin_answer(request);
+	if (buffer)
+		report_lost(message_put_result(buffer, &request->envelope, request->batch,
+					       request->method->result, result, false));
+	request_end(request);
+}
+
+void request_reply_more(struct request *request, const void *result)
+{
+	report_lost(message_put_result(&request->connection->output, &request->envelope, false,
+				       request->method->result, result, true));
+	connection_flush(request->connection);
+}
+
+void request_put_progress(struct request *request, const struct field *fields, const void *progress)
+{
+	report_lost(message_put_progress(&request->connection->output, &request->envelope, fields,
+					 progress));
+	connection_flush(request->connection);
+}
+
+bool request_defer(struct request *request, void (*resume)(struct request *request))
+{
+	if (!connection_is_behind(request->connection))
+		return false;
+	request->resume = resume;
+	list_append(&request->connection->deferred, &request->deferred_link);
+	return true;
+}
+
+static void stop_work(struct request *request)
+{
+	if (request->method && request->method->cancel)
+		request->method->cancel(request);
+	request->work = NULL;
+}
+
+void request_cancel(struct request *request, enum error_code code, const char *message)
+{
+	stop_work(request);
+	request_fail(request, code, NULL, "%s", message);
+}
+
+void request_drop(struct request *request)
+{
+	stop_work(request);
+	request->daemon->metrics.cancelled++;
+	request->envelope.silent = true;
+	request_end(request);
+}
+
+/* Varlink tells an unknown interface from an unknown method. */
+static void refuse_method(struct request *request, const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	int size = dot ? (int)(dot - name) : 0;
+
+	if (request->envelope.dialect == DIALECT_VARLINK && dot &&
+	    strncmp(name, PROTOCOL_INTERFACE ".", (size_t)size + 1) != 0 &&
+	    strncmp(name, PROTOCOL_SERVICE ".", (size_t)size + 1) != 0)
+		request_fail(request, ERROR_INTERFACE_NOT_FOUND,
+			     json_pack("{ss%}", "interface", name, (size_t)size),
+			     "there is no interface %.*s", size, name);
+	else
+		request_fail(request, ERROR_METHOD_NOT_FOUND, json_pack("{ss}", "method", name),
+			     "there is no method %.80s; info tells what this daemon is", name);
+}
+
+static int start_method(struct request *request, const struct call *call)
+{
+	struct error error = { 0 };
+	int r;
+
+	if (request->method->params_size > 0) {
+		request->params = calloc(1, request->method->params_size);
+		if (!request->params)
+			return -ENOMEM;
+	}
+	r = schema_decode(request->method->params, call->params,
+			  call->envelope.dialect == DIALECT_VARLINK ? DECODE_STRICT : DECODE_LOOSE,
+			  request->params, &error);
+	if (r == -EINVAL)
+		request_fail_error(request, &error);
+	error_deinit(&error);
+	if (r == -EINVAL)
+		return 0;
+	return r < 0 ? r : request->method->start(request);
+}
+
+static struct request *request_new(struct connection *connection, struct batch *batch,
+				   json_t *message, struct call *call)
+{
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return NULL;
+	request->connection = connection;
+	request->daemon = connection->daemon;
+	request->batch = batch;
+	request->envelope = call->envelope;
+	json_incref(request->envelope.id);
+	request->message = json_incref(message);
+	request->started = monotonic_us();
+	list_init(&request->deferred_link);
+	list_append(&connection->requests, &request->link);
+	connection->n_under_way++;
+	if (batch)
+		batch->n_under_way++;
+	if (call->envelope.dialect == DIALECT_VARLINK)
+		connection->is_varlink_busy = true;
+	return request;
+}
+
+int request_start(struct connection *connection, struct batch *batch, json_t *message,
+		  enum dialect dialect)
+{
+	struct error error = { 0 };
+	struct request *request;
+	struct call call;
+	int r, unpacked;
+
+	unpacked = call_unpack(&call, message, dialect, &error);
+	r = unpacked < 0 && dialect == DIALECT_VARLINK ? unpacked : 0;
+	request = r < 0 ? NULL : request_new(connection, batch, message, &call);
+	if (r >= 0 && !request)
+		r = -ENOMEM;
+	if (r < 0)
+		goto finish;
+
+	if (unpacked < 0) {
+		request_fail_error(request, &error);
+		goto finish;
+	}
+	request->method = method_find_by_name(call.method, dialect);
+	if (!request->method) {
+		refuse_method(request, call.method);
+	} else if (connection->daemon->is_stopping) {
+		request_fail(request, ERROR_SHUTTING_DOWN, NULL, "%s", SHUTTING_DOWN_MESSAGE);
+	} else {
+		connection->daemon->metrics.requests[method_index(request->method)]++;
+		r = start_method(request, &call);
+		if (r < 0)
+			request_fail_errno(request, -r);
+		r = 0;
+	}
+finish:
+	error_deinit(&error);
+	envelope_deinit(&call.envelope);
+	return r;
+}

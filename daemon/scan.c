@@ -1,0 +1,227 @@
+#include "bitmap.h"
+#include "daemon.h"
+#include "look.h"
+#include "methods.h"
+#include "target.h"
+
+struct scan {
+	struct request *request;
+	struct target target;
+	struct sweep *sweep;
+	struct portlist all; /* where no ports were given */
+	const struct portlist *ports;
+	/* By their place in the order: all, and those that no progress has told of. */
+	struct bitmap matching, untold;
+	size_t n_matching, n_untold;
+	struct scan_result result; /* without the ports */
+	ev_timer progress;
+	int64_t elapsed_us;
+};
+
+static void scan_free(struct scan *scan)
+{
+	sweep_free(scan->sweep);
+	ev_timer_stop(scan->request->daemon->loop, &scan->progress);
+	target_deinit(&scan->target);
+	portlist_deinit(&scan->all);
+	bitmap_deinit(&scan->matching);
+	bitmap_deinit(&scan->untold);
+	free(scan);
+}
+
+void scan_cancel(struct request *request)
+{
+	scan_free(request->work);
+}
+
+static bool on_decided(void *userdata, const struct verdict *verdict)
+{
+	struct scan *scan = userdata;
+	const struct scan_params *params = scan->request->params;
+	struct counts *counts = &scan->result.counts;
+
+	scan->result.done++;
+	if (verdict->status == STATUS_OPEN)
+		counts->open++;
+	else if (verdict->reason == REASON_TIMEOUT)
+		counts->timeout++;
+	else
+		counts->closed++;
+	if (verdict->status == params->status) {
+		bitmap_set(&scan->matching, verdict->index);
+		bitmap_set(&scan->untold, verdict->index);
+		scan->n_matching++;
+		scan->n_untold++;
+	}
+	return false;
+}
+
+/* The result so far, with the `n` ports that `bitmap` marks, in their order. 0 or -ENOMEM. */
+static int make_result(const struct scan *scan, const struct bitmap *bitmap, size_t n,
+		       struct scan_result *ret_result)
+{
+	struct portlist_cursor cursor = { 0 };
+	struct scan_result result = scan->result;
+
+	result.ports = calloc(n + 1, sizeof(*result.ports));
+	if (!result.ports)
+		return -ENOMEM;
+	for (size_t i = 0; result.n_ports < n; i++) {
+		uint16_t port = portlist_next(scan->ports, &cursor);
+
+		if (bitmap_get(bitmap, i))
+			result.ports[result.n_ports++] = port;
+	}
+	*ret_result = result;
+	return 0;
+}
+
+static void reply(struct request *request)
+{
+	struct scan *scan = request->work;
+	/* Each of Varlink's replies carries what was found since the last, the last one too. */
+	bool is_rest = request->envelope.more;
+	struct scan_result result;
+	int r;
+
+	r = make_result(scan, is_rest ? &scan->untold : &scan->matching,
+			is_rest ? scan->n_untold : scan->n_matching, &result);
+	scan_free(scan);
+	if (r < 0) {
+		request_fail_errno(request, -r);
+		return;
+	}
+	request_reply(request, &result);
+	free(result.ports);
+}
+
+static void on_ended(void *userdata, const struct sweep_result *result)
+{
+	struct scan *scan = userdata;
+	struct request *request = scan->request;
+	const struct scan_params *params = request->params;
+
+	if (result->end != SWEEP_DONE) {
+		scan_free(scan);
+		sweep_fail_request(request, params->host, result, false);
+		return;
+	}
+	sweep_free(steal(scan->sweep));
+	ev_timer_stop(request->daemon->loop, &scan->progress);
+	scan->result.elapsed_us = request_elapsed_us(request);
+	/* Up to 380 KB: not for a client that doesn't read what it has. */
+	if (!request_defer(request, reply))
+		reply(request);
+}
+
+static void on_progress(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct scan *scan = container_of(watcher, struct scan, progress);
+	struct request *request = scan->request;
+	struct scan_result result;
+
+	(void)loop;
+	(void)revents;
+	/* Who is behind with reading gets to know with the next one. */
+	if (connection_is_behind(request->connection) ||
+	    make_result(scan, &scan->untold, scan->n_untold, &result) < 0)
+		return;
+	bitmap_clear(&scan->untold, scan->ports->n_ports);
+	scan->n_untold = 0;
+	result.elapsed_us = request_elapsed_us(request);
+	if (request->envelope.dialect == DIALECT_VARLINK)
+		request_reply_more(request, &result);
+	else
+		request_put_progress(request, scan_progress_fields, &result);
+	free(result.ports);
+}
+
+static int start_sweep(struct scan *scan)
+{
+	const struct scan_params *params = scan->request->params;
+	struct daemon *daemon = scan->request->daemon;
+	struct sweep_config config = {
+		.turns = &daemon->turns,
+		.prober = daemon->prober,
+		.ports = scan->ports,
+		.n_ports = scan->ports->n_ports,
+		.addresses = &scan->target.addresses,
+		.timeout_ms = params->timeout_ms,
+		.patience_ms = SWEEP_PATIENCE_MS + params->timeout_ms,
+		.decided = on_decided,
+		.ended = on_ended,
+		.userdata = scan,
+	};
+	int r;
+
+	r = sweep_new(&scan->sweep, &config);
+	if (r < 0)
+		return r;
+	/* A batch's answers are one array, which has no room for progress. */
+	if (!scan->request->batch && !scan->request->envelope.silent &&
+	    (params->stream || scan->request->envelope.more))
+		ev_timer_start(daemon->loop, &scan->progress);
+	sweep_start(scan->sweep);
+	return 0;
+}
+
+static void on_ready(struct target *target)
+{
+	struct scan *scan = container_of(target, struct scan, target);
+	struct request *request = scan->request;
+	int r = start_sweep(scan);
+
+	if (r < 0) {
+		scan_free(scan);
+		request_fail_errno(request, -r);
+	}
+}
+
+static void on_failed(struct target *target, const struct error *error)
+{
+	struct scan *scan = container_of(target, struct scan, target);
+	struct request *request = scan->request;
+
+	scan_free(scan);
+	request_fail_error(request, error);
+}
+
+static int prepare(struct scan *scan)
+{
+	const struct scan_params *params = scan->request->params;
+	const char *why;
+	int r = 0;
+
+	scan->ports = &params->ports;
+	if (params->ports.n_ports == 0) {
+		r = portlist_parse(&scan->all, SCAN_PORTS_DEFAULT, &why);
+		scan->ports = &scan->all;
+	}
+	if (r >= 0)
+		r = bitmap_init(&scan->matching, scan->ports->n_ports);
+	if (r >= 0)
+		r = bitmap_init(&scan->untold, scan->ports->n_ports);
+	scan->result.total = (int64_t)scan->ports->n_ports;
+	return r;
+}
+
+int scan_start(struct request *request)
+{
+	const struct scan_params *params = request->params;
+	struct scan *scan = calloc(1, sizeof(*scan));
+	int r;
+
+	if (!scan)
+		return -ENOMEM;
+	scan->request = request;
+	scan->target.ready = on_ready;
+	scan->target.failed = on_failed;
+	ev_timer_init(&scan->progress, on_progress, PROGRESS_INTERVAL, PROGRESS_INTERVAL);
+	request->work = scan;
+	r = prepare(scan);
+	if (r >= 0)
+		r = target_start(&scan->target, request, params->host);
+	if (r < 0)
+		scan_free(scan);
+	return r;
+}

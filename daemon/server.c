@@ -1,0 +1,287 @@
+#include "server.h"
+
+#include "connection.h"
+#include "daemon.h"
+#include "listener.h"
+#include "log.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+
+/* Seconds until accept() is tried again after it ran out of descriptors. */
+#define PAUSE 0.1
+/* Clients accepted in one turn of the loop from one socket. */
+#define ACCEPT_SLICE 16
+
+struct server {
+	struct daemon *daemon;
+	struct list listeners;   /* of listener::link */
+	struct list connections; /* of connection::link */
+	size_t n_connections;
+	ev_timer resume;
+	bool is_paused;
+	struct log_limit pause_limit;
+	bool is_private;
+	char description[256];
+};
+
+struct listener {
+	struct list link; /* server::listeners */
+	struct server *server;
+	struct listening_socket socket;
+	ev_io acceptable;
+};
+
+static void set_accepting(struct server *server, bool is_accepting)
+{
+	struct listener *listener;
+
+	list_for_each (listener, &server->listeners, link) {
+		if (is_accepting)
+			ev_io_start(server->daemon->loop, &listener->acceptable);
+		else
+			ev_io_stop(server->daemon->loop, &listener->acceptable);
+	}
+}
+
+static void on_resume(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct server *server = container_of(watcher, struct server, resume);
+
+	(void)revents;
+	ev_timer_stop(loop, watcher);
+	server->is_paused = false;
+	if (!server->daemon->is_stopping)
+		set_accepting(server, true);
+}
+
+/* The clients wait in the queue meanwhile; spinning would help none of them. */
+static void pause_accepting(struct server *server, int error)
+{
+	struct daemon *daemon = server->daemon;
+
+	if (log_limit_allows(&server->pause_limit, ev_now(daemon->loop)))
+		log_warning("no client can be accepted at the moment: %s; "
+			    "raise LimitNOFILE= if this stays",
+			    strerror(error));
+	daemon->metrics.accept_pauses++;
+	server->is_paused = true;
+	set_accepting(server, false);
+	ev_timer_set(&server->resume, PAUSE, 0.);
+	ev_timer_start(daemon->loop, &server->resume);
+}
+
+static int add_connection(struct server *server, int fd, bool ends_daemon)
+{
+	struct connection *connection;
+	int r;
+
+	r = connection_new(&connection, server->daemon, fd);
+	if (r < 0)
+		return r;
+	connection->ends_daemon = ends_daemon;
+	list_append(&server->connections, &connection->link);
+	server->n_connections++;
+	server->daemon->metrics.connections++;
+	return 0;
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	struct listener *listener = container_of(watcher, struct listener, acceptable);
+	struct server *server = listener->server;
+
+	(void)loop;
+	(void)revents;
+	for (int i = 0; i < ACCEPT_SLICE; i++) {
+		int fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int r = fd < 0 ? -errno : add_connection(server, fd, false);
+
+		if (r == -EAGAIN)
+			return;
+		if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS) {
+			pause_accepting(server, -r);
+			return;
+		}
+		/* Anything else is that one client's trouble. */
+	}
+}
+
+size_t server_n_connections(const struct server *server)
+{
+	return server->n_connections;
+}
+
+bool server_is_private(const struct server *server)
+{
+	return server->is_private;
+}
+
+const char *server_description(const struct server *server)
+{
+	return server->description;
+}
+
+void server_connection_ended(struct server *server, bool ends_daemon)
+{
+	struct daemon *daemon = server->daemon;
+
+	server->n_connections--;
+	if (ends_daemon || (daemon->is_stopping && server->n_connections == 0))
+		ev_break(daemon->loop, EVBREAK_ALL);
+	else if (server->is_paused)
+		on_resume(daemon->loop, &server->resume, 0);
+}
+
+static int add_listener(struct server *server, const struct listening_socket *socket)
+{
+	struct listener *listener = calloc(1, sizeof(*listener));
+
+	if (!listener)
+		return -ENOMEM;
+	listener->server = server;
+	listener->socket = *socket;
+	ev_io_init(&listener->acceptable, on_acceptable, socket->fd, EV_READ);
+	list_append(&server->listeners, &listener->link);
+	return 0;
+}
+
+static void describe(struct server *server, const char *what)
+{
+	size_t used = strlen(server->description);
+
+	snprintf(server->description + used, sizeof(server->description) - used, "%s%s",
+		 used > 0 ? ", " : "", what);
+}
+
+static int take_passed_socket(struct server *server, int fd, const char *name)
+{
+	struct listening_socket socket;
+	int r;
+
+	if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 0) > 0) {
+		r = listener_set_flags(fd);
+		if (r >= 0)
+			r = add_connection(server, fd, true);
+		if (r >= 0)
+			describe(server, "the client that was passed in");
+		return r;
+	}
+	if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0) {
+		log_error("descriptor %d (%s), passed in by the service manager, is no AF_UNIX "
+			  "stream socket; check the ListenStream= of the .socket unit",
+			  fd, name);
+		return -EINVAL;
+	}
+	r = listener_adopt(&socket, fd);
+	if (r >= 0)
+		r = add_listener(server, &socket);
+	if (r >= 0)
+		describe(server, socket.name);
+	return r;
+}
+
+static int take_passed_sockets(struct server *server, int n_fds, char **names)
+{
+	int r = 0;
+
+	for (int i = 0; i < n_fds && r >= 0; i++)
+		r = take_passed_socket(server, SD_LISTEN_FDS_START + i, names[i]);
+	server->is_private = list_empty(&server->listeners);
+	return r;
+}
+
+static int open_sockets(struct server *server)
+{
+	const struct config *config = &server->daemon->config;
+
+	for (size_t i = 0; i < config->n_sockets; i++) {
+		struct listening_socket socket;
+		int r = listener_open(&socket, config->sockets[i]);
+
+		if (r < 0)
+			return r;
+		r = add_listener(server, &socket);
+		if (r < 0)
+			return r;
+		describe(server, config->sockets[i]);
+	}
+	return 0;
+}
+
+static void server_freep(struct server **server)
+{
+	server_free(*server);
+}
+
+static void free_names(char ***names)
+{
+	for (char **name = *names; name && *name; name++)
+		free(*name);
+	free(*names);
+}
+
+int server_new(struct server **ret_server, struct daemon *daemon)
+{
+	_cleanup_(server_freep)
+	struct server *server = NULL;
+	_cleanup_(free_names)
+	char **names = NULL;
+	int n_fds, r;
+
+	n_fds = sd_listen_fds_with_names(1, &names);
+	if (n_fds < 0) {
+		log_error("the sockets passed in can't be used: %s", strerror(-n_fds));
+		return n_fds;
+	}
+	server = calloc(1, sizeof(*server));
+	if (!server)
+		return -ENOMEM;
+	server->daemon = daemon;
+	list_init(&server->listeners);
+	list_init(&server->connections);
+	ev_timer_init(&server->resume, on_resume, PAUSE, 0.);
+
+	r = n_fds > 0 ? take_passed_sockets(server, n_fds, names) : open_sockets(server);
+	if (r < 0)
+		return r;
+	*ret_server = steal(server);
+	return 0;
+}
+
+void server_start(struct server *server)
+{
+	set_accepting(server, true);
+}
+
+void server_shut_down(struct server *server)
+{
+	struct connection *connection, *following;
+
+	set_accepting(server, false);
+	ev_timer_stop(server->daemon->loop, &server->resume);
+	list_for_each_safe (connection, following, &server->connections, link)
+		connection_shut_down(connection);
+	if (server->n_connections == 0)
+		ev_break(server->daemon->loop, EVBREAK_ALL);
+}
+
+void server_free(struct server *server)
+{
+	if (!server)
+		return;
+	while (!list_empty(&server->connections))
+		connection_free(list_first(&server->connections, struct connection, link));
+	while (!list_empty(&server->listeners)) {
+		struct listener *listener = list_first(&server->listeners, struct listener, link);
+
+		ev_io_stop(server->daemon->loop, &listener->acceptable);
+		listener_close(&listener->socket);
+		list_remove(&listener->link);
+		free(listener);
+	}
+	ev_timer_stop(server->daemon->loop, &server->resume);
+	free(server);
+}

@@ -1,0 +1,466 @@
+#include "sweep.h"
+
+/* Probes started in one turn of the loop: some half a millisecond on this host. */
+#define SLICE 64
+/* Probes given up or expired in one turn: closing a socket costs less than opening one. */
+#define CLOSE_SLICE 256
+
+/* A probe that is pending. */
+struct probe {
+	ev_io writable;
+	struct list link; /* sweep::pending, in the order of their start */
+	struct sweep *sweep;
+	ev_tstamp deadline;
+	size_t index;
+	uint16_t port;
+	uint16_t address; /* index into the addresses */
+	int fd;
+};
+
+/* How a port stands, where there are several addresses to ask. */
+struct tally {
+	uint16_t unanswered;
+	uint16_t closed_by; /* which address says closed, where one does */
+	bool is_closed, is_timeout;
+	bool is_decided;
+};
+
+struct sweep {
+	struct sweep_config config;
+	struct turn turn;
+	struct prober_waiter waiter;
+	ev_timer timer;
+	size_t n_addresses;
+	struct host_window **windows; /* one for each address */
+	bool *is_unreachable;         /* the same */
+	size_t n_unreachable;
+	struct tally *tallies; /* one for each port, NULL with one address */
+
+	/* Where to go on: this port on this address, the cursor standing behind it. */
+	struct portlist_cursor cursor;
+	size_t index;
+	uint16_t port;
+	uint16_t address;
+
+	size_t n_decided;
+	struct list pending;      /* of probe::link */
+	int starved_of;           /* errno, 0 for the window */
+	ev_tstamp starving_since; /* with nothing under way; 0: it is not */
+	bool is_ended;
+};
+
+/* What a step of a sweep leaves to do. Once it is ENDED, the sweep may be gone. */
+enum progress {
+	GOES_ON,
+	WAITS, /* for room, or for answers */
+	ENDED,
+};
+
+static struct ev_loop *loop_of(const struct sweep *sweep)
+{
+	return sweep->config.turns->loop;
+}
+
+static enum progress end(struct sweep *sweep, enum sweep_end how, int error, uint16_t port)
+{
+	struct sweep_result result = { .end = how, .error = error, .port = port };
+
+	sweep->is_ended = true;
+	sweep->config.ended(sweep->config.userdata, &result);
+	return ENDED;
+}
+
+static enum progress decide(struct sweep *sweep, const struct verdict *verdict)
+{
+	sweep->n_decided++;
+	if (sweep->config.decided(sweep->config.userdata, verdict) ||
+	    sweep->n_decided == sweep->config.n_ports)
+		return end(sweep, SWEEP_DONE, 0, 0);
+	return GOES_ON;
+}
+
+static enum progress mark_unreachable(struct sweep *sweep, uint16_t address, uint16_t port,
+				      int error)
+{
+	if (!sweep->is_unreachable[address]) {
+		sweep->is_unreachable[address] = true;
+		sweep->n_unreachable++;
+	}
+	if (sweep->n_unreachable == sweep->n_addresses)
+		return end(sweep, SWEEP_UNREACHABLE, error, port);
+	return GOES_ON;
+}
+
+/* One address has told about one port: what that makes of the port. */
+static enum progress settle(struct sweep *sweep, size_t index, uint16_t port, uint16_t address,
+			    enum outcome outcome)
+{
+	struct tally *tally = sweep->tallies ? &sweep->tallies[index] : &(struct tally){ 1 };
+	struct verdict verdict = { .port = port, .index = index };
+
+	tally->unanswered--;
+	if (tally->is_decided)
+		return GOES_ON;
+	if (outcome == OUTCOME_OPEN) {
+		verdict.status = STATUS_OPEN;
+		verdict.reason = REASON_ACCEPTED;
+		verdict.address = &sweep->config.addresses->addresses[address];
+	} else {
+		bool is_timeout = outcome == OUTCOME_TIMEOUT;
+
+		/* A timeout is the less certain answer, so it is the one to tell. */
+		if (outcome != OUTCOME_UNREACHABLE && (!tally->is_closed || is_timeout)) {
+			tally->closed_by = address;
+			tally->is_timeout = is_timeout;
+			tally->is_closed = true;
+		}
+		if (tally->unanswered > 0 || !tally->is_closed)
+			return GOES_ON;
+		verdict.status = STATUS_CLOSED;
+		verdict.reason = tally->is_timeout ? REASON_TIMEOUT : REASON_REFUSED;
+		verdict.address = &sweep->config.addresses->addresses[tally->closed_by];
+	}
+	tally->is_decided = true;
+	return decide(sweep, &verdict);
+}
+
+static void free_probe(struct probe *probe)
+{
+	struct sweep *sweep = probe->sweep;
+
+	ev_io_stop(loop_of(sweep), &probe->writable);
+	list_remove(&probe->link);
+	host_window_leave(sweep->windows[probe->address]);
+	free(probe);
+}
+
+static void address_of(const struct sweep *sweep, uint16_t index, uint16_t port,
+		       union address *ret_address)
+{
+	*ret_address = sweep->config.addresses->addresses[index];
+	address_set_port(ret_address, port);
+}
+
+/* Takes the probe off, and its verdict in. `is_late`: it has no more time. */
+static enum progress probe_answered(struct probe *probe, bool is_late)
+{
+	struct sweep *sweep = probe->sweep;
+	size_t index = probe->index;
+	uint16_t port = probe->port, address_index = probe->address;
+	int fd = probe->fd, error = 0;
+	union address address;
+	enum outcome outcome;
+
+	address_of(sweep, address_index, port, &address);
+	ev_io_stop(loop_of(sweep), &probe->writable);
+	outcome = prober_collect(sweep->config.prober, &address, fd, &error);
+	if (outcome == OUTCOME_PENDING && !is_late) {
+		ev_io_start(loop_of(sweep), &probe->writable);
+		return WAITS;
+	}
+	free_probe(probe);
+	if (outcome == OUTCOME_PENDING) {
+		prober_expire(sweep->config.prober, fd);
+		outcome = OUTCOME_TIMEOUT;
+	}
+	/* A connection under way that is cut short by a lack of memory has not been answered. */
+	if (outcome == OUTCOME_STARVED)
+		return end(sweep, SWEEP_STARVED, error, port);
+	if (outcome == OUTCOME_UNREACHABLE &&
+	    mark_unreachable(sweep, address_index, port, error) == ENDED)
+		return ENDED;
+	return settle(sweep, index, port, address_index, outcome);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+	struct probe *probe = container_of(watcher, struct probe, writable);
+
+	(void)revents;
+	if (probe->sweep->is_ended) {
+		/* Given up, and soon closed: see dismantle(). */
+		ev_io_stop(loop, watcher);
+		return;
+	}
+	probe_answered(probe, false);
+}
+
+/* For the probe whose time is over first; or, with none under way, for the end of patience. */
+static void set_timer(struct sweep *sweep)
+{
+	ev_tstamp now = ev_now(loop_of(sweep)), until;
+
+	ev_timer_stop(loop_of(sweep), &sweep->timer);
+	if (!list_empty(&sweep->pending)) {
+		until = list_first(&sweep->pending, struct probe, link)->deadline;
+	} else if (!list_empty(&sweep->waiter.link)) {
+		if (sweep->starving_since == 0.)
+			sweep->starving_since = now;
+		until = sweep->starving_since + sweep->config.patience_ms / 1e3;
+	} else {
+		return;
+	}
+	ev_timer_set(&sweep->timer, until > now ? until - now : 0., 0.);
+	ev_timer_start(loop_of(sweep), &sweep->timer);
+}
+
+static enum progress expire(struct sweep *sweep)
+{
+	ev_tstamp now = ev_now(loop_of(sweep));
+
+	for (int i = 0; i < CLOSE_SLICE && !list_empty(&sweep->pending); i++) {
+		struct probe *probe = list_first(&sweep->pending, struct probe, link);
+
+		if (probe->deadline > now)
+			break;
+		if (probe_answered(probe, true) == ENDED)
+			return ENDED;
+	}
+	set_timer(sweep);
+	return WAITS;
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct sweep *sweep = container_of(watcher, struct sweep, timer);
+
+	(void)revents;
+	if (!list_empty(&sweep->pending))
+		expire(sweep);
+	else if (!list_empty(&sweep->waiter.link) && sweep->starving_since != 0. &&
+		 ev_now(loop) >= sweep->starving_since + sweep->config.patience_ms / 1e3)
+		end(sweep, SWEEP_STARVED, sweep->starved_of, sweep->port);
+	else
+		set_timer(sweep);
+}
+
+static int watch(struct sweep *sweep, int fd)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+
+	if (!probe)
+		return -ENOMEM;
+	probe->sweep = sweep;
+	probe->fd = fd;
+	probe->index = sweep->index;
+	probe->port = sweep->port;
+	probe->address = sweep->address;
+	probe->deadline = ev_now(loop_of(sweep)) + sweep->config.timeout_ms / 1e3;
+	ev_io_init(&probe->writable, on_writable, fd, EV_WRITE);
+	ev_io_start(loop_of(sweep), &probe->writable);
+	list_append(&sweep->pending, &probe->link);
+	if (sweep->pending.next == &probe->link)
+		set_timer(sweep);
+	return 0;
+}
+
+/* `error` is what ran short, or 0 for the window of a foreign host. */
+static enum progress wait_for_room(struct sweep *sweep, struct host_window *window, int error)
+{
+	sweep->starved_of = error;
+	if (error == 0)
+		host_window_wait(window, &sweep->waiter);
+	else
+		prober_wait(sweep->config.prober, &sweep->waiter);
+	if (list_empty(&sweep->pending))
+		set_timer(sweep);
+	return WAITS;
+}
+
+/* Moves on to the next address, or to the first one of the next port. False at the end. */
+static bool advance(struct sweep *sweep)
+{
+	struct sweep_config *config = &sweep->config;
+
+	if (sweep->port != 0 && ++sweep->address < sweep->n_addresses)
+		return true;
+	if (sweep->port != 0)
+		sweep->index++;
+	sweep->address = 0;
+	if (config->array)
+		sweep->port = sweep->index < config->n_ports ? config->array[sweep->index] : 0;
+	else
+		sweep->port = portlist_next(config->ports, &sweep->cursor);
+	return sweep->port != 0;
+}
+
+/* One try of the port on the address where the sweep stands; pending ones are watched. */
+static enum outcome probe(struct sweep *sweep, int *ret_error)
+{
+	struct host_window *window = sweep->windows[sweep->address];
+	enum outcome outcome;
+	union address address;
+	int fd;
+
+	if (!host_window_enter(window)) {
+		*ret_error = 0;
+		return OUTCOME_STARVED;
+	}
+	address_of(sweep, sweep->address, sweep->port, &address);
+	outcome = prober_connect(sweep->config.prober, &address, &fd, ret_error);
+	if (outcome == OUTCOME_PENDING && watch(sweep, fd) < 0) {
+		prober_abandon(sweep->config.prober, fd);
+		*ret_error = ENOMEM;
+		outcome = OUTCOME_STARVED;
+	}
+	if (outcome != OUTCOME_PENDING)
+		host_window_leave(window);
+	return outcome;
+}
+
+/* Probes, and moves on unless that must wait. */
+static enum progress step(struct sweep *sweep)
+{
+	size_t index = sweep->index;
+	uint16_t port = sweep->port, address = sweep->address;
+	enum outcome outcome = OUTCOME_UNREACHABLE;
+	int error = 0;
+
+	if (!sweep->is_unreachable[address]) {
+		outcome = probe(sweep, &error);
+		if (outcome == OUTCOME_STARVED)
+			return wait_for_room(sweep, sweep->windows[address], error);
+		sweep->starving_since = 0.;
+		if (outcome == OUTCOME_UNREACHABLE &&
+		    mark_unreachable(sweep, address, port, error) == ENDED)
+			return ENDED;
+	}
+	if (outcome != OUTCOME_PENDING && settle(sweep, index, port, address, outcome) == ENDED)
+		return ENDED;
+	return advance(sweep) ? GOES_ON : WAITS;
+}
+
+static void run_slice(struct sweep *sweep)
+{
+	for (int i = 0; i < SLICE; i++)
+		if (step(sweep) != GOES_ON)
+			return;
+	turn_queue(sweep->config.turns, &sweep->turn);
+}
+
+static void dismantle(struct sweep *sweep);
+
+static void on_turn(struct turn *turn)
+{
+	struct sweep *sweep = container_of(turn, struct sweep, turn);
+
+	if (sweep->is_ended)
+		dismantle(sweep);
+	else
+		run_slice(sweep);
+}
+
+static void on_room(struct prober_waiter *waiter)
+{
+	struct sweep *sweep = container_of(waiter, struct sweep, waiter);
+
+	turn_queue(sweep->config.turns, &sweep->turn);
+}
+
+static void destroy(struct sweep *sweep)
+{
+	for (size_t i = 0; sweep->windows && i < sweep->n_addresses; i++)
+		host_window_put(sweep->windows[i]);
+	free(sweep->windows);
+	free(sweep->is_unreachable);
+	free(sweep->tallies);
+	free(sweep);
+}
+
+static void sweep_freep(struct sweep **sweep)
+{
+	sweep_free(*sweep);
+}
+
+static int open_windows(struct sweep *sweep)
+{
+	for (size_t i = 0; i < sweep->n_addresses; i++) {
+		int r = host_window_get(sweep->config.prober,
+					&sweep->config.addresses->addresses[i], &sweep->windows[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_tallies(struct sweep *sweep)
+{
+	sweep->tallies = calloc(sweep->config.n_ports, sizeof(*sweep->tallies));
+	if (!sweep->tallies)
+		return -ENOMEM;
+	for (size_t i = 0; i < sweep->config.n_ports; i++)
+		sweep->tallies[i].unanswered = (uint16_t)sweep->n_addresses;
+	return 0;
+}
+
+int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
+{
+	_cleanup_(sweep_freep)
+	struct sweep *sweep = NULL;
+	int r;
+
+	sweep = calloc(1, sizeof(*sweep));
+	if (!sweep)
+		return -ENOMEM;
+	sweep->config = *config;
+	sweep->n_addresses = config->addresses->n_addresses;
+	turn_init(&sweep->turn, on_turn);
+	list_init(&sweep->waiter.link);
+	sweep->waiter.ready = on_room;
+	ev_timer_init(&sweep->timer, on_timer, 0., 0.);
+	list_init(&sweep->pending);
+
+	sweep->windows = calloc(sweep->n_addresses, sizeof(*sweep->windows));
+	sweep->is_unreachable = calloc(sweep->n_addresses, sizeof(*sweep->is_unreachable));
+	if (!sweep->windows || !sweep->is_unreachable)
+		return -ENOMEM;
+	r = open_windows(sweep);
+	if (r < 0)
+		return r;
+	if (sweep->n_addresses > 1 && config->n_ports > 0) {
+		r = make_tallies(sweep);
+		if (r < 0)
+			return r;
+	}
+	*ret_sweep = steal(sweep);
+	return 0;
+}
+
+void sweep_start(struct sweep *sweep)
+{
+	if (advance(sweep))
+		run_slice(sweep);
+	else
+		end(sweep, SWEEP_DONE, 0, 0);
+}
+
+/* Gives up some of what is under way: closing thousands of sockets at once would be felt. */
+static void dismantle(struct sweep *sweep)
+{
+	for (int i = 0; i < CLOSE_SLICE; i++) {
+		struct probe *probe;
+		int fd;
+
+		if (list_empty(&sweep->pending)) {
+			destroy(sweep);
+			return;
+		}
+		probe = list_first(&sweep->pending, struct probe, link);
+		fd = probe->fd;
+		free_probe(probe);
+		prober_abandon(sweep->config.prober, fd);
+	}
+	turn_queue(sweep->config.turns, &sweep->turn);
+}
+
+void sweep_free(struct sweep *sweep)
+{
+	if (!sweep)
+		return;
+	sweep->is_ended = true;
+	turn_cancel(&sweep->turn);
+	list_remove(&sweep->waiter.link);
+	ev_timer_stop(loop_of(sweep), &sweep->timer);
+	dismantle(sweep);
+}

@@ -1,0 +1,26 @@
+/* target.h: the host of a request: from what was asked for to addresses. */
+
+#pragma once
+
+#include "address.h"
+#include "request.h"
+#include "resolver.h"
+
+struct target {
+	const char *host; /* borrowed from the request */
+	struct address_list addresses;
+	struct lookup *lookup;
+	/* The addresses are there. */
+	void (*ready)(struct target *target);
+	/* There are none: `error` is the answer to give. */
+	void (*failed)(struct target *target, const struct error *error);
+};
+
+/*
+ * Finds the addresses of `host` for `request`, and calls ready() or failed(): before it returns,
+ * where nobody has to be asked. The target may be gone then. 0 or -ENOMEM.
+ */
+int target_start(struct target *target, struct request *request, const char *host);
+
+/* Ends what is under way. All zeroes is allowed. */
+void target_deinit(struct target *target);

@@ -1,0 +1,175 @@
+#include "daemon.h"
+#include "look.h"
+#include "methods.h"
+#include "target.h"
+
+struct wait {
+	struct request *request;
+	struct target target;
+	struct look look;
+	struct verdict last; /* what the last look saw; status 0: there was none yet */
+	ev_timer next;       /* look */
+	ev_timer deadline;
+	ev_tstamp looked; /* when the last look began */
+};
+
+static void wait_free(struct wait *wait)
+{
+	struct ev_loop *loop = wait->request->daemon->loop;
+
+	ev_timer_stop(loop, &wait->next);
+	ev_timer_stop(loop, &wait->deadline);
+	look_deinit(&wait->look);
+	target_deinit(&wait->target);
+	free(wait);
+}
+
+void wait_cancel(struct request *request)
+{
+	wait_free(request->work);
+}
+
+/* What the last look saw, for the client. `address` is where its text is kept. */
+static struct wait_result describe(const struct wait *wait, char address[ADDRESS_SIZE])
+{
+	const struct wait_params *params = wait->request->params;
+	struct wait_result result = {
+		.host = params->host,
+		.address = address,
+		.port = params->port,
+		.status = wait->last.status,
+		.reason = wait->last.reason,
+		.waited_ms = request_elapsed_us(wait->request) / 1000,
+	};
+
+	address_format(wait->last.address, address);
+	return result;
+}
+
+static void look_again(struct wait *wait);
+
+static void on_next(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	look_again(container_of(watcher, struct wait, next));
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	struct wait *wait = container_of(watcher, struct wait, deadline);
+	struct request *request = wait->request;
+	const struct wait_params *params = request->params;
+	/* Nothing was seen in time (a name, say, that nobody resolved): that is a timeout. */
+	enum status status = wait->last.status ? wait->last.status : STATUS_CLOSED;
+	enum reason reason = wait->last.status ? wait->last.reason : REASON_TIMEOUT;
+
+	(void)loop;
+	(void)revents;
+	wait_free(wait);
+	request_fail(request, ERROR_DEADLINE_EXCEEDED,
+		     json_pack("{ss,si,ss,ss}", "host", params->host, "port", (int)params->port,
+			       "status", status_names[status - 1], "reason",
+			       reason_names[reason - 1]),
+		     "port %d of %.80s was still %s (%s) after %d ms; see whether the server "
+		     "runs, or give a longer deadline_ms",
+		     (int)params->port, params->host, status_names[status - 1],
+		     reason_names[reason - 1], params->deadline_ms);
+}
+
+static void look_later(struct wait *wait)
+{
+	const struct wait_params *params = wait->request->params;
+	struct ev_loop *loop = wait->request->daemon->loop;
+	ev_tstamp after = wait->looked + params->interval_ms / 1e3 - ev_now(loop);
+
+	ev_timer_set(&wait->next, after > 0. ? after : 0., 0.);
+	ev_timer_start(loop, &wait->next);
+}
+
+static void on_looked(struct look *look, const struct sweep_result *result)
+{
+	struct wait *wait = container_of(look, struct wait, look);
+	struct request *request = wait->request;
+	const struct wait_params *params = request->params;
+	struct wait_result reply;
+	char address[ADDRESS_SIZE];
+	bool is_change;
+
+	if (result->end == SWEEP_UNREACHABLE) {
+		wait_free(wait);
+		sweep_fail_request(request, params->host, result, true);
+		return;
+	}
+	if (result->end == SWEEP_STARVED) {
+		/* Its own time is not over: the deadline is. */
+		look_later(wait);
+		return;
+	}
+	is_change = wait->last.status != look->verdict.status;
+	wait->last = look->verdict;
+	reply = describe(wait, address);
+	if (wait->last.status == params->until) {
+		wait_free(wait);
+		request_reply(request, &reply);
+		return;
+	}
+	look_later(wait);
+	/* Last, as the client may be gone by it. */
+	if (is_change && request->envelope.more && !request->envelope.silent)
+		request_reply_more(request, &reply);
+}
+
+static void look_again(struct wait *wait)
+{
+	struct request *request = wait->request;
+	const struct wait_params *params = request->params;
+	int r;
+
+	wait->looked = ev_now(request->daemon->loop);
+	r = look_start(&wait->look, request, &wait->target.addresses, params->port,
+		       params->timeout_ms, params->timeout_ms);
+	if (r < 0) {
+		wait_free(wait);
+		request_fail_errno(request, -r);
+	}
+}
+
+static void on_ready(struct target *target)
+{
+	look_again(container_of(target, struct wait, target));
+}
+
+static void on_failed(struct target *target, const struct error *error)
+{
+	struct wait *wait = container_of(target, struct wait, target);
+	struct request *request = wait->request;
+
+	wait_free(wait);
+	request_fail_error(request, error);
+}
+
+int wait_start(struct request *request)
+{
+	const struct wait_params *params = request->params;
+	struct wait *wait = calloc(1, sizeof(*wait));
+	struct ev_loop *loop = request->daemon->loop;
+	int r;
+
+	if (!wait)
+		return -ENOMEM;
+	wait->request = request;
+	wait->target.ready = on_ready;
+	wait->target.failed = on_failed;
+	wait->look.ended = on_looked;
+	request->work = wait;
+	ev_timer_init(&wait->next, on_next, 0., 0.);
+	/* From now on, and not from when the loop last woke up. */
+	ev_timer_init(&wait->deadline, on_deadline,
+		      params->deadline_ms / 1e3 + ev_time() - ev_now(loop), 0.);
+	ev_timer_start(loop, &wait->deadline);
+	r = target_start(&wait->target, request, params->host);
+	if (r < 0)
+		wait_free(wait);
+	return r;
+}
