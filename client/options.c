@@ -244,7 +244,7 @@ static void complain_of_port(const struct command *command, const char *text)
 	if (!text)
 		complain("%s needs %s, as in: portscan %s 8080", command->name, what,
 			 command->name);
-	else if (isdigit((unsigned char)text[0]) && !strpbrk(text, ".:"))
+	else if (!*text || (isdigit((unsigned char)text[0]) && !strpbrk(text, ".:")))
 		complain("\"%s\" is no port; a port is digits and nothing else, 1 to 65535", text);
 	else
 		complain("%s needs %s after the host \"%s\", as in: portscan %s %s 8080",
