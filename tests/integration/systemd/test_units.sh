@@ -175,7 +175,7 @@ test_crash() {
 		inside journalctl -q -o cat -p warning -u portscand.service -u portscand.socket
 
 	pid=$(main_pid portscand.service)
-	inside kill -KILL "$pid"
+	inside systemctl kill -s KILL portscand.service
 	check "started again after a crash" eventually has_another_pid "$pid"
 	check "it answers after a crash" as_user portscan check $port
 
@@ -188,7 +188,7 @@ test_crash() {
 	pid=$(main_pid portscand.service)
 	sleep 1.5
 	check "it feeds the watchdog" is "$pid" main_pid portscand.service
-	inside kill -STOP "$pid"
+	inside systemctl kill -s STOP portscand.service
 	check "the watchdog replaces a daemon that hangs" eventually has_another_pid "$pid"
 	check "it answers after that" as_user portscan check $port
 }
