@@ -44,10 +44,10 @@ class Daemon:
         self.runtime = os.path.join(self.directory, "runtime")
         self.log = os.path.join(self.directory, "stderr")
         os.mkdir(self.runtime, 0o700)
-        command = [PORTSCAND, "--runtime-dir", self.runtime, *options]
+        start = self._start_activated if activated else self._start_with_socket
+        environment = {**os.environ, "RUNTIME_DIRECTORY": self.runtime, **(env or {})}
         with open(self.log, "wb") as log:
-            start = self._start_activated if activated else self._start_with_socket
-            self.process = start(command, {**os.environ, **(env or {})}, log)
+            self.process = start([PORTSCAND, *options], environment, log)
 
     def _start_activated(self, command, env, log):
         with socket.socket(socket.AF_UNIX) as listening:
@@ -68,12 +68,17 @@ class Daemon:
             time.sleep(0.01)
         process.kill()
         process.wait()
-        raise RuntimeError("portscand did not start: " + self.stderr())
+        said = self.stderr()
+        shutil.rmtree(self.directory)
+        raise RuntimeError("portscand did not start: " + said)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         self.stop()
         shutil.rmtree(self.directory)
 
@@ -113,8 +118,11 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def listener(host="127.0.0.1", backlog=16):
-    """A listening socket on a port that the kernel chose: yields the port."""
+def listener(host="127.0.0.1", backlog=1024):
+    """A listening socket on a port that the kernel chose: yields the port.
+
+    The backlog has room for all who sweep this host meanwhile: nobody accepts them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
         listening.bind((host, 0))
