@@ -11,13 +11,14 @@ uid=4711
 n=0
 n_failed=0
 
-work=$(mktemp -d /run/portscand-test.XXXXXX)
-trap '"$here/boot.sh" stop "$work/state"; rm -rf "$work"' EXIT
-
 skip_all() {
 	echo "1..0 # SKIP $1"
 	exit 0
 }
+
+[ "$(id -u)" = 0 ] || skip_all "only root can boot a systemd"
+work=$(mktemp -d /run/portscand-test.XXXXXX)
+trap '"$here/boot.sh" stop "$work/state"; rm -rf "$work"' EXIT
 
 inside() {
 	"$here/boot.sh" exec "$work/state" "$@"
