@@ -154,7 +154,7 @@ static void complain_of_option(int c, char *const *argv)
 	if (c == ':')
 		complain("%s needs an argument; see 'portscan --help'", word);
 	else if (optopt >= 1 && optopt <= N_OPTIONS)
-		complain("%s takes no argument", word);
+		complain("%s takes no argument; see 'portscan --help'", word);
 	else if (optopt)
 		complain("there is no option -%c; see 'portscan --help'", optopt);
 	else
@@ -223,8 +223,10 @@ static int parse_port(const struct command *command, const char *text, uint16_t 
 	unsigned long port;
 
 	if (!is_digits(text)) {
-		complain("%s takes one port, and \"%s\" is more than one; see 'portscan help'",
-			 command->name, text);
+		complain(
+			"%s takes one port, and \"%s\" is more than one; 'portscan help scan' looks "
+			"at many",
+			command->name, text);
 		return -EINVAL;
 	}
 	port = strtoul(text, NULL, 10);
@@ -244,7 +246,7 @@ static void complain_of_port(const struct command *command, const char *text)
 	if (!text)
 		complain("%s needs %s, as in: portscan %s 8080", command->name, what,
 			 command->name);
-	else if (isdigit((unsigned char)text[0]) && !strpbrk(text, ".:"))
+	else if (!*text || (isdigit((unsigned char)text[0]) && !strpbrk(text, ".:")))
 		complain("\"%s\" is no port; a port is digits and nothing else, 1 to 65535", text);
 	else
 		complain("%s needs %s after the host \"%s\", as in: portscan %s %s 8080",

@@ -106,8 +106,10 @@ static enum exit_status complain_of_command(const char *name)
 static void print_help(const struct command *command)
 {
 	if (command) {
-		printf("usage: portscan %s%s [options]\n\n%s: %s\n%s\n", command->name,
+		printf("usage: portscan %s%s [options]\n\n%s: %s\n\n%s", command->name,
 		       arguments_synopsis(command), command->name, command->summary, command->help);
+		if (*command->help)
+			putchar('\n');
 		options_print(command->options);
 		return;
 	}

@@ -78,14 +78,17 @@ class Daemon:
                  program=None):
         self.directory = tempfile.mkdtemp(prefix="portscand-test-")
         self.path = os.path.join(self.directory, "portscand.sock")
+        self.runtime = os.path.join(self.directory, "runtime")
         self.log = os.path.join(self.directory, "stderr")
+        os.mkdir(self.runtime, 0o700)
         self.was_killed = False
         command = [*(namespace.prefix() if namespace else []), *WRAPPER,
                    program or PORTSCAND, *options]
         with open(self.log, "wb") as log:
             start = self._start_activated if activated else self._start_with_socket
             self.process = start(command, nofile, {
-                "env": {**os.environ, **SANITIZER_OPTIONS, **(env or {})},
+                "env": {**os.environ, "RUNTIME_DIRECTORY": self.runtime, **SANITIZER_OPTIONS,
+                        **(env or {})},
                 "stderr": log, "stdin": subprocess.DEVNULL,
             })
 
@@ -106,6 +109,10 @@ class Daemon:
 
     def __enter__(self):
         return self
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.directory)
 
     def __exit__(self, kind, *_):
         try:

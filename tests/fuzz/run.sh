@@ -1,0 +1,32 @@
+#!/bin/sh
+# run.sh [SECONDS]: builds the fuzz targets and runs each for so long (30), from the corpus.
+# Fails on a finding, which is left in build-fuzz/findings.
+set -eu
+
+seconds=${1:-30}
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+build=$here/../../build-fuzz
+findings=$build/findings
+status=0
+
+if [ ! -f "$build/build.ninja" ]; then
+	CC=clang meson setup -Dfuzz=true "$build" "$here/../.."
+fi
+mkdir -p "$findings"
+
+for corpus in "$here"/corpus/*; do
+	name=$(basename "$corpus")
+	ninja -C "$build" "tests/fuzz/fuzz_$name" >/dev/null
+	# What it finds of interest goes into a directory that does not last.
+	scratch=$(mktemp -d)
+	echo "$name, $seconds s"
+	"$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 \
+		-artifact_prefix="$findings/$name-" -print_final_stats=1 \
+		"$scratch" "$corpus" >"$findings/$name.log" 2>&1 || {
+		status=1
+		cat "$findings/$name.log"
+	}
+	grep -E 'number_of_executed_units|^Done' "$findings/$name.log" || true
+	rm -rf "$scratch"
+done
+exit $status
