@@ -466,7 +466,7 @@ class PassedIn(Test):
              *(f"--setenv={name}={value}" for name, value in harness.SANITIZER_OPTIONS.items()),
              PORTSCAND, "--log-level", "debug"], stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.end, process)
-        self.assertTrue(wait_for(lambda: os.path.exists(path), 30))
+        self.assertTrue(wait_for(lambda: is_served(path), 30))
         client = self.client(path)
         self.assertEqual(client.call("info")["result"]["pid"], process.pid)
         self.assert_serves(path)
@@ -481,7 +481,7 @@ class PassedIn(Test):
              *(f"--setenv={name}={value}" for name, value in harness.SANITIZER_OPTIONS.items()),
              PORTSCAND], stderr=subprocess.DEVNULL)
         self.addCleanup(self.end, process)
-        self.assertTrue(wait_for(lambda: os.path.exists(path), 30))
+        self.assertTrue(wait_for(lambda: is_served(path), 30))
         pids = [client.call("info")["result"]["pid"] for client in
                 (self.client(path) for _ in range(3))]
         self.assertEqual(len({*pids, process.pid}), 4)
