@@ -18,7 +18,7 @@ NXDOMAIN = 3
 
 
 class NameServer:
-    """Answers from a table of names to addresses; None is never answered, and no entry is NXDOMAIN."""
+    """Answers from a table of names to addresses: None is no answer, and no entry NXDOMAIN."""
 
     def __init__(self, names, address="127.0.0.1"):
         self.names = names

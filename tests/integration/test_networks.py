@@ -1,4 +1,4 @@
-"""Probing where the network, or this host, is not as it should be: each in a namespace of its own."""
+"""Probing where the network, or this host, is not as it should be: in namespaces of their own."""
 
 import collections
 import contextlib
@@ -178,7 +178,7 @@ class Window(Test):
             results = [one.receive()["result"], two.receive()["result"]]
         # Five rounds of eight.
         self.assertGreaterEqual(time.monotonic() - began, 1.45)
-        # ss doesn't see all at one moment: one that ends and the one that follows may both be there.
+        # ss doesn't see all at one moment: who ends and who follows may both be there.
         self.assertEqual(statistics.median_high(seen), 8)
         for result in results:
             self.assertEqual(result["counts"], {"open": 0, "closed": 0, "timeout": 20})
@@ -299,8 +299,8 @@ class Slow(Test):
         self.addCleanup(wire.close)
 
     def test_pending(self):
-        with self.other.entered(), listener("10.8.0.2") as port, closed_port("10.8.0.2") as closed, \
-                silent_port("10.8.0.2") as silent:
+        with self.other.entered(), listener("10.8.0.2") as port, \
+                closed_port("10.8.0.2") as closed, silent_port("10.8.0.2") as silent:
             for _ in range(3):
                 for asked, status, reason in ((port, "open", "accepted"),
                                               (closed, "closed", "refused"),
