@@ -62,14 +62,24 @@ enum portscan_status {
 
 /* What decided a status. */
 enum portscan_reason {
+	/* For open: */
 	PORTSCAN_ACCEPTED = 1, /* the handshake completed */
-	PORTSCAN_REFUSED,      /* the host refused */
-	PORTSCAN_TIMEOUT,      /* no answer in time */
+	PORTSCAN_BACKLOG_FULL, /* no answer in time, but this host has a listener */
+	PORTSCAN_LISTENING,    /* the kernel's table has a listener */
+	PORTSCAN_IN_USE,       /* it can't be bound */
+	/* For closed: */
+	PORTSCAN_REFUSED,       /* the host refused */
+	PORTSCAN_TIMEOUT,       /* no answer in time */
+	PORTSCAN_NOT_LISTENING, /* the kernel's table has no listener */
+	PORTSCAN_BINDABLE,      /* it can be bound */
 };
 
 /* How to find out. */
 enum portscan_via {
 	PORTSCAN_VIA_CONNECT = 1, /* by a TCP handshake (default) */
+	/* For addresses of this host alone: */
+	PORTSCAN_VIA_TABLE, /* from the kernel's table of listeners: no service sees a connection */
+	PORTSCAN_VIA_BIND,  /* by binding the port */
 };
 
 /* Which ports of a list to return. */

@@ -1,5 +1,6 @@
 #include "bitmap.h"
 #include "daemon.h"
+#include "listing.h"
 #include "look.h"
 #include "methods.h"
 #include "target.h"
@@ -7,7 +8,8 @@
 struct scan {
 	struct request *request;
 	struct target target;
-	struct sweep *sweep;
+	struct sweep *sweep; /* or, via table: */
+	struct listing listing;
 	struct portlist all; /* where no ports were given */
 	const struct portlist *ports;
 	/* By their place in the order: all, and those that no progress has told of. */
@@ -21,6 +23,7 @@ struct scan {
 static void scan_free(struct scan *scan)
 {
 	sweep_free(scan->sweep);
+	listing_deinit(&scan->listing);
 	ev_timer_stop(scan->request->daemon->loop, &scan->progress);
 	target_deinit(&scan->target);
 	portlist_deinit(&scan->all);
@@ -95,6 +98,17 @@ static void reply(struct request *request)
 	free(result.ports);
 }
 
+/* Up to 380 KB: not at once for a client that doesn't read what it has. */
+static void reply_soon(struct request *request)
+{
+	struct scan *scan = request->work;
+
+	ev_timer_stop(request->daemon->loop, &scan->progress);
+	scan->result.elapsed_us = request_elapsed_us(request);
+	if (!request_defer(request, reply))
+		reply(request);
+}
+
 static void on_ended(void *userdata, const struct sweep_result *result)
 {
 	struct scan *scan = userdata;
@@ -103,15 +117,33 @@ static void on_ended(void *userdata, const struct sweep_result *result)
 
 	if (result->end != SWEEP_DONE) {
 		scan_free(scan);
-		sweep_fail_request(request, params->host, result, false);
+		sweep_fail_request(request, params->host, params->via, result, false);
 		return;
 	}
 	sweep_free(steal(scan->sweep));
-	ev_timer_stop(request->daemon->loop, &scan->progress);
-	scan->result.elapsed_us = request_elapsed_us(request);
-	/* Up to 380 KB: not for a client that doesn't read what it has. */
-	if (!request_defer(request, reply))
-		reply(request);
+	reply_soon(request);
+}
+
+static void on_listed(struct listing *listing, int error)
+{
+	struct scan *scan = container_of(listing, struct scan, listing);
+	struct request *request = scan->request;
+	const struct scan_params *params = request->params;
+	struct portlist_cursor cursor = { 0 };
+	struct verdict verdict = { 0 };
+
+	if (error) {
+		scan_free(scan);
+		request_fail_listing(request, params->host, error);
+		return;
+	}
+	while ((verdict.port = portlist_next(scan->ports, &cursor)) != 0) {
+		verdict.status =
+			bitmap_get(&listing->listening, verdict.port) ? STATUS_OPEN : STATUS_CLOSED;
+		on_decided(scan, &verdict);
+		verdict.index++;
+	}
+	reply_soon(request);
 }
 
 static void on_progress(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -143,6 +175,8 @@ static int start_sweep(struct scan *scan)
 	struct sweep_config config = {
 		.turns = &daemon->turns,
 		.prober = daemon->prober,
+		.sockdiag = daemon->sockdiag,
+		.via = params->via,
 		.ports = scan->ports,
 		.n_ports = scan->ports->n_ports,
 		.addresses = &scan->target.addresses,
@@ -169,7 +203,9 @@ static void on_ready(struct target *target)
 {
 	struct scan *scan = container_of(target, struct scan, target);
 	struct request *request = scan->request;
-	int r = start_sweep(scan);
+	const struct scan_params *params = request->params;
+	int r = params->via == VIA_TABLE ? listing_start(&scan->listing, &target->addresses)
+					 : start_sweep(scan);
 
 	if (r < 0) {
 		scan_free(scan);
@@ -214,6 +250,8 @@ int scan_start(struct request *request)
 	if (!scan)
 		return -ENOMEM;
 	scan->request = request;
+	scan->listing.sockdiag = request->daemon->sockdiag;
+	scan->listing.ended = on_listed;
 	scan->target.ready = on_ready;
 	scan->target.failed = on_failed;
 	ev_timer_init(&scan->progress, on_progress, PROGRESS_INTERVAL, PROGRESS_INTERVAL);

@@ -1,0 +1,68 @@
+#include "listing.h"
+
+#include "portlist.h"
+
+/* As connect() takes 0.0.0.0 and :: for loopback. */
+static union address destination(const union address *address)
+{
+	union address result = *address;
+
+	if (!address_is_loopback(address))
+		return result;
+	if (address->sa.sa_family == AF_INET && address->in.sin_addr.s_addr == htonl(INADDR_ANY))
+		result.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr))
+		result.in6.sin6_addr = in6addr_loopback;
+	return result;
+}
+
+/* Marks the ports that one address has. -EADDRNOTAVAIL if it isn't one of this host. */
+static int mark(struct listing *listing, const union address *address,
+		const struct sockdiag_socket *sockets, size_t n_sockets)
+{
+	union address to = destination(address);
+	int interface =
+		sockdiag_address_interface(listing->sockdiag, to.sa.sa_family, address_bytes(&to));
+
+	if (interface < 0)
+		return interface;
+	for (size_t i = 0; i < n_sockets; i++)
+		if (sockdiag_listens_on(&sockets[i], to.sa.sa_family, address_bytes(&to),
+					(uint32_t)interface))
+			bitmap_set(&listing->listening, sockets[i].port);
+	return 0;
+}
+
+static void on_listed(struct sockdiag_query *query, int result,
+		      const struct sockdiag_socket *sockets, size_t n_sockets)
+{
+	struct listing *listing = container_of(query, struct listing, query);
+	const struct address_list *addresses = listing->addresses;
+	size_t n_ours = 0;
+	int r = result;
+
+	for (size_t i = 0; i < addresses->n_addresses && result == 0; i++) {
+		r = mark(listing, &addresses->addresses[i], sockets, n_sockets);
+		n_ours += r >= 0;
+	}
+	listing->ended(listing, n_ours > 0 ? 0 : -r);
+}
+
+int listing_start(struct listing *listing, const struct address_list *addresses)
+{
+	int r = bitmap_init(&listing->listening, PORT_MAX + 1);
+
+	if (r < 0)
+		return r;
+	listing->addresses = addresses;
+	listing->query.what = SOCKDIAG_TCP_LISTENERS;
+	listing->query.done = on_listed;
+	sockdiag_query_start(listing->sockdiag, &listing->query);
+	return 0;
+}
+
+void listing_deinit(struct listing *listing)
+{
+	sockdiag_query_cancel(&listing->query);
+	bitmap_deinit(&listing->listening);
+}

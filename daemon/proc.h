@@ -1,0 +1,43 @@
+/*
+ * proc.h: which process has a socket, from /proc: as far as we may look, some processes in a turn
+ * of the loop.
+ */
+
+#pragma once
+
+#include "turn.h"
+
+#include <dirent.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define COMMAND_SIZE 256
+
+/* A socket whose process is looked for; pid 0 as long as it isn't found. */
+struct proc_socket {
+	uint32_t inode;
+	pid_t pid;
+	uid_t uid;                  /* of the process */
+	char command[COMMAND_SIZE]; /* its arguments with blanks between, as UTF-8 */
+};
+
+/* A walk through /proc. */
+struct proc_walk {
+	struct turns *turns;
+	struct turn turn;
+	DIR *directory;
+	struct proc_socket *sockets; /* the caller's, by inode */
+	size_t n_sockets, n_found;
+	/* Every process was looked at. The walk may be freed here. */
+	void (*ended)(struct proc_walk *walk);
+};
+
+/*
+ * Looks for the processes of `sockets`, an array of the caller's that is sorted by inode, without
+ * doubles. `turns` and `ended` are set, the rest is zero. Calls ended() from the loop. 0 or
+ * -errno.
+ */
+int proc_walk_start(struct proc_walk *walk, struct proc_socket *sockets, size_t n_sockets);
+
+/* Ends it early. All zeroes is allowed. */
+void proc_walk_deinit(struct proc_walk *walk);
