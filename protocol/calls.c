@@ -36,7 +36,8 @@ const struct field scan_progress_fields[] = { SCAN_PROGRESS(struct scan_result) 
 const struct field wait_params_fields[] = { WAIT_PARAMS(struct wait_params) };
 const struct field wait_result_fields[] = { WAIT_RESULT(struct wait_result, ROW_STRING) };
 const struct field who_params_fields[] = { WHO_PARAMS(struct who_params) };
-static const struct field socket_fields[] = { SOCKET(struct socket_info) };
+static const struct field socket_fields[] = { SOCKET(struct socket_info, ROW_STRING,
+						     ROW_STRING_OR_NULL) };
 const struct field who_result_fields[] = { WHO_RESULT(struct who_result, socket_fields,
 						      struct socket_info) };
 const struct field metrics_result_fields[] = { METRICS_RESULT(struct metrics_result, ROW_STRING) };
