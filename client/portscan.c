@@ -11,11 +11,11 @@
 #define PROBE_OPTIONS  (COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VIA))
 
 /* Of commands whose answer depends much on how it is found. */
-#define ABOUT_VIA                                                                                    \
-	"On this host --via table asks the kernel who listens: hundreds of times as fast, and no\n"  \
-	"service sees a connection; but ports that a firewall blocks or a packet filter redirects\n" \
-	"are told as if it were not there. --via bind tries to bind each port, and so finds also\n"  \
-	"those that are taken without anybody listening.\n\n"
+#define ABOUT_VIA                                                                                  \
+	"On this host --via table asks the kernel who listens: hundreds of times as fast,\n"       \
+	"and no service sees a connection; but ports that a firewall blocks, or redirects,\n"      \
+	"are told as if it were not there. --via bind tries to bind each port, and so finds\n"     \
+	"also those that are taken without anybody listening.\n\n"
 
 static const struct command commands[] = {
 	{ "check", ARGUMENTS_PORT, PROBE_OPTIONS, run_check, "is a port open or closed?",
