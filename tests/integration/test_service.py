@@ -14,8 +14,8 @@ import time
 import unittest
 
 import harness
-from harness import (PORTSCAND, Client, Daemon, Namespace, closed_port, is_served, launch,
-                     listener, require, full_port, wait_for)
+from harness import (PORTSCAND, Client, Daemon, Namespace, closed_port, full_port, is_served,
+                     launch, listener, require, wait_for)
 
 
 class Test(unittest.TestCase):
