@@ -84,6 +84,12 @@ void address_format(const union address *address, char ret_text[ADDRESS_SIZE])
 		snprintf(ret_text + size, ADDRESS_SIZE - size, "%%%u", address->in6.sin6_scope_id);
 }
 
+const void *address_bytes(const union address *address)
+{
+	return address->sa.sa_family == AF_INET ? (const void *)&address->in.sin_addr
+						: &address->in6.sin6_addr;
+}
+
 socklen_t address_size(const union address *address)
 {
 	return address->sa.sa_family == AF_INET ? sizeof(address->in) : sizeof(address->in6);

@@ -35,6 +35,9 @@ int address_parse(union address *ret_address, const char *text);
 /* Without the port. */
 void address_format(const union address *address, char ret_text[ADDRESS_SIZE]);
 
+/* The address itself, 4 or 16 bytes in network order. */
+const void *address_bytes(const union address *address);
+
 socklen_t address_size(const union address *address);
 void address_set_port(union address *address, uint16_t port);
 uint16_t address_port(const union address *address);

@@ -41,7 +41,7 @@ static void on_looked(struct look *look, const struct sweep_result *result)
 		reply.elapsed_us = request_elapsed_us(request);
 		request_reply(request, &reply);
 	} else {
-		sweep_fail_request(request, params->host, result, true);
+		sweep_fail_request(request, params->host, params->via, result, true);
 	}
 }
 
@@ -52,8 +52,8 @@ static void on_ready(struct target *target)
 	const struct check_params *params = request->params;
 	int r;
 
-	r = look_start(&check->look, request, &target->addresses, params->port, params->timeout_ms,
-		       params->timeout_ms);
+	r = look_start(&check->look, request, &target->addresses, params->port, params->via,
+		       params->timeout_ms, params->timeout_ms);
 	if (r < 0) {
 		check_free(check);
 		request_fail_errno(request, -r);

@@ -395,11 +395,15 @@ static void on_hangup(struct hangup *hangup)
 int connection_new(struct connection **ret_connection, struct daemon *daemon, int fd)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
+	struct ucred peer = { .uid = (uid_t)-1 };
+	socklen_t size = sizeof(peer);
 
 	if (!connection) {
 		close(fd);
 		return -ENOMEM;
 	}
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+	connection->uid = peer.uid;
 	connection->daemon = daemon;
 	connection->fd = fd;
 	connection->hangup.gone = on_hangup;

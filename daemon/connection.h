@@ -13,6 +13,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct daemon;
 struct request;
@@ -30,6 +31,7 @@ struct connection {
 	struct list link; /* server::connections */
 	struct daemon *daemon;
 	int fd;
+	uid_t uid; /* of the client, as of its connect() */
 	ev_io readable, writable;
 	struct hangup hangup;
 	struct turn turn; /* has input that is not worked off */

@@ -2,11 +2,13 @@
 
 #pragma once
 
+#include "cgroup.h"
 #include "config.h"
 #include "hangup.h"
 #include "metrics.h"
 #include "probe.h"
 #include "resolver.h"
+#include "sockdiag.h"
 #include "turn.h"
 
 #include <ev.h>
@@ -20,6 +22,8 @@ struct daemon {
 	struct prober *prober;
 	struct resolver *resolver;
 	struct hangups *hangups;
+	struct sockdiag *sockdiag;
+	struct cgroups *cgroups;
 	struct server *server;
 	struct metrics metrics;
 	ev_tstamp started;

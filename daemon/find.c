@@ -1,5 +1,7 @@
 #include "bitmap.h"
 #include "daemon.h"
+#include "listing.h"
+#include "local.h"
 #include "look.h"
 #include "methods.h"
 #include "target.h"
@@ -10,18 +12,21 @@ struct find {
 	struct request *request;
 	struct target target;
 	struct sweep *sweep;
-	struct portlist ports; /* without the excluded ones */
-	uint16_t *shuffled;    /* the same in a random order, or NULL */
+	struct listing listing; /* via table */
+	struct portlist ports;  /* without the excluded ones */
+	uint16_t *shuffled;     /* the same in a random order, or NULL */
 	/* By their place in the order of the sweep. */
 	struct bitmap decided, matching;
 	struct portlist_cursor cursor; /* of the first that is not decided */
 	size_t first_undecided;
+	struct sweep_result failure; /* of a strict look at a closed port */
 	struct find_result result;
 };
 
 static void find_free(struct find *find)
 {
 	sweep_free(find->sweep);
+	listing_deinit(&find->listing);
 	target_deinit(&find->target);
 	portlist_deinit(&find->ports);
 	free(find->shuffled);
@@ -36,12 +41,50 @@ void find_cancel(struct request *request)
 	find_free(request->work);
 }
 
-static bool matches(const struct find_params *params, const struct verdict *verdict)
+/*
+ * Whether a port that is closed can also be had. True for a foreign host, where nobody can tell;
+ * what keeps us from telling on this host ends the find.
+ */
+static bool is_bindable(struct find *find, uint16_t port)
 {
-	/* A port that did not answer may well be in use. */
-	if (params->strict && verdict->reason == REASON_TIMEOUT)
+	const struct address_list *addresses = &find->target.addresses;
+
+	for (size_t i = 0; i < addresses->n_addresses; i++) {
+		union address address = addresses->addresses[i];
+		int error;
+		enum outcome outcome;
+
+		address_set_port(&address, port);
+		outcome = local_bind(&address, &error);
+
+		if (outcome == OUTCOME_DENIED || outcome == OUTCOME_STARVED) {
+			find->failure = (struct sweep_result){
+				.end = outcome == OUTCOME_DENIED ? SWEEP_DENIED : SWEEP_STARVED,
+				.error = error,
+				.port = port,
+			};
+			return false;
+		}
+		if (outcome == OUTCOME_IN_USE)
+			return false;
+	}
+	return true;
+}
+
+static bool matches(struct find *find, const struct verdict *verdict)
+{
+	const struct find_params *params = find->request->params;
+
+	if (verdict->status != params->status)
 		return false;
-	return verdict->status == params->status;
+	if (!params->strict || verdict->status != STATUS_CLOSED)
+		return true;
+	/* A port that did not answer may well be in use. */
+	if (verdict->reason == REASON_TIMEOUT)
+		return false;
+	if (params->via == VIA_TABLE)
+		return !bitmap_get(&find->listing.listening, verdict->port);
+	return params->via == VIA_BIND || is_bindable(find, verdict->port);
 }
 
 /* Appends to what is found. Whether that is enough. */
@@ -65,8 +108,10 @@ static bool on_decided(void *userdata, const struct verdict *verdict)
 {
 	struct find *find = userdata;
 	const struct find_params *params = find->request->params;
-	bool is_match = matches(params, verdict);
+	bool is_match = matches(find, verdict);
 
+	if (find->failure.end != SWEEP_DONE)
+		return true;
 	find->result.checked++;
 	if (params->order == ORDER_ANY)
 		return is_match && found(find, verdict->port);
@@ -85,24 +130,32 @@ static bool on_decided(void *userdata, const struct verdict *verdict)
 	return false;
 }
 
+static void reply(struct find *find)
+{
+	struct request *request = find->request;
+	struct find_result result = find->result;
+
+	find->result.ports = NULL;
+	find_free(find);
+	result.port = result.n_ports > 0 ? result.ports[0] : 0;
+	result.elapsed_us = request_elapsed_us(request);
+	request_reply(request, &result);
+	free(result.ports);
+}
+
 static void on_ended(void *userdata, const struct sweep_result *result)
 {
 	struct find *find = userdata;
 	struct request *request = find->request;
 	const struct find_params *params = request->params;
-	struct find_result reply = find->result;
+	struct sweep_result end = result->end == SWEEP_DONE ? find->failure : *result;
 
-	if (result->end != SWEEP_DONE) {
-		find_free(find);
-		sweep_fail_request(request, params->host, result, false);
+	if (end.end == SWEEP_DONE) {
+		reply(find);
 		return;
 	}
-	find->result.ports = NULL;
 	find_free(find);
-	reply.port = reply.n_ports > 0 ? reply.ports[0] : 0;
-	reply.elapsed_us = request_elapsed_us(request);
-	request_reply(request, &reply);
-	free(reply.ports);
+	sweep_fail_request(request, params->host, params->via, &end, false);
 }
 
 /* Every order is as likely as every other; in place, from the end on. */
@@ -153,13 +206,15 @@ static int prepare(struct find *find)
 	return r;
 }
 
-static int start_sweep(struct find *find)
+static int start_sweep(struct find *find, enum via via)
 {
 	const struct find_params *params = find->request->params;
 	struct daemon *daemon = find->request->daemon;
 	struct sweep_config config = {
 		.turns = &daemon->turns,
 		.prober = daemon->prober,
+		.sockdiag = daemon->sockdiag,
+		.via = via,
 		.array = find->shuffled,
 		.ports = &find->ports,
 		.n_ports = find->ports.n_ports,
@@ -179,16 +234,58 @@ static int start_sweep(struct find *find)
 	return 0;
 }
 
+static void fail_errno(struct find *find, int error)
+{
+	struct request *request = find->request;
+
+	find_free(find);
+	request_fail_errno(request, error);
+}
+
+static void on_listed(struct listing *listing, int error)
+{
+	struct find *find = container_of(listing, struct find, listing);
+	struct request *request = find->request;
+	const struct find_params *params = request->params;
+	struct portlist_cursor cursor = { 0 };
+	struct verdict verdict = { 0 };
+
+	if (error) {
+		find_free(find);
+		request_fail_listing(request, params->host, error);
+		return;
+	}
+	if (params->strict && params->status == STATUS_CLOSED) {
+		/* Who doesn't listen may have bound the port all the same. */
+		int r = start_sweep(find, VIA_BIND);
+
+		if (r < 0)
+			fail_errno(find, -r);
+		return;
+	}
+	for (; verdict.index < find->ports.n_ports; verdict.index++) {
+		verdict.port = find->shuffled ? find->shuffled[verdict.index]
+					      : portlist_next(&find->ports, &cursor);
+		verdict.status =
+			bitmap_get(&listing->listening, verdict.port) ? STATUS_OPEN : STATUS_CLOSED;
+		if (on_decided(find, &verdict))
+			break;
+	}
+	reply(find);
+}
+
 static void on_ready(struct target *target)
 {
 	struct find *find = container_of(target, struct find, target);
-	struct request *request = find->request;
-	int r = start_sweep(find);
+	const struct find_params *params = find->request->params;
+	int r;
 
-	if (r < 0) {
-		find_free(find);
-		request_fail_errno(request, -r);
-	}
+	if (params->via == VIA_TABLE)
+		r = listing_start(&find->listing, &target->addresses);
+	else
+		r = start_sweep(find, params->via);
+	if (r < 0)
+		fail_errno(find, -r);
 }
 
 static void on_failed(struct target *target, const struct error *error)
@@ -209,6 +306,8 @@ int find_start(struct request *request)
 	if (!find)
 		return -ENOMEM;
 	find->request = request;
+	find->listing.sockdiag = request->daemon->sockdiag;
+	find->listing.ended = on_listed;
 	find->target.ready = on_ready;
 	find->target.failed = on_failed;
 	request->work = find;

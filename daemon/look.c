@@ -2,6 +2,7 @@
 
 #include "daemon.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool on_decided(void *userdata, const struct verdict *verdict)
@@ -21,11 +22,13 @@ static void on_ended(void *userdata, const struct sweep_result *result)
 }
 
 int look_start(struct look *look, struct request *request, const struct address_list *addresses,
-	       uint16_t port, int timeout_ms, int patience_ms)
+	       uint16_t port, enum via via, int timeout_ms, int patience_ms)
 {
 	struct sweep_config config = {
 		.turns = &request->daemon->turns,
 		.prober = request->daemon->prober,
+		.sockdiag = request->daemon->sockdiag,
+		.via = via,
 		.array = &look->port,
 		.n_ports = 1,
 		.addresses = addresses,
@@ -79,21 +82,65 @@ static const char *error_symbol(int error)
 	return strerror(error);
 }
 
-void sweep_fail_request(struct request *request, const char *host,
-			const struct sweep_result *result, bool with_status)
+static void fail_unreachable(struct request *request, const char *host,
+			     const struct sweep_result *result, bool with_status)
 {
-	json_t *members;
+	json_t *members = json_pack("{ss,si,ss}", "host", host, "port", (int)result->port, "errno",
+				    error_symbol(result->error));
 
-	if (result->end == SWEEP_STARVED) {
-		request_fail_errno(request, result->error);
-		return;
-	}
-	members = json_pack("{ss,si,ss}", "host", host, "port", (int)result->port, "errno",
-			    error_symbol(result->error));
 	if (with_status && request->envelope.dialect == DIALECT_JSONRPC)
 		json_object_set_new(members, "status",
 				    json_string(status_names[STATUS_CLOSED - 1]));
 	request_fail(request, ERROR_UNREACHABLE, members,
 		     "%.80s can't be reached (%s); check the address and the route to it", host,
 		     strerror(result->error));
+}
+
+void request_fail_unsupported(struct request *request, const char *host, enum via via, int error)
+{
+	char detail[256];
+
+	if (error == EOPNOTSUPP)
+		snprintf(detail, sizeof(detail),
+			 "this kernel doesn't tell its sockets "
+			 "(NETLINK_SOCK_DIAG, modules tcp_diag and udp_diag)");
+	else
+		snprintf(detail, sizeof(detail), "%.80s is no address of this host", host);
+	request_fail(request, ERROR_NOT_SUPPORTED, json_pack("{ss}", "detail", detail),
+		     "via %s can't tell: %s; ask via %s", via_names[via - 1], detail,
+		     via_names[VIA_CONNECT - 1]);
+}
+
+void sweep_fail_request(struct request *request, const char *host, enum via via,
+			const struct sweep_result *result, bool with_status)
+{
+	char detail[96];
+
+	switch (result->end) {
+	case SWEEP_STARVED:
+		request_fail_errno(request, result->error);
+		break;
+	case SWEEP_DENIED:
+		snprintf(detail, sizeof(detail),
+			 "port %d may be bound by a privileged process only", (int)result->port);
+		request_fail(request, ERROR_PERMISSION_DENIED, json_pack("{ss}", "detail", detail),
+			     "%s; ask via %s without strict, or for ports from %d on", detail,
+			     via_names[VIA_TABLE - 1], IPPORT_RESERVED);
+		break;
+	case SWEEP_UNREACHABLE:
+	case SWEEP_DONE:
+		if (via == VIA_CONNECT)
+			fail_unreachable(request, host, result, with_status);
+		else
+			request_fail_unsupported(request, host, via, result->error);
+		break;
+	}
+}
+
+void request_fail_listing(struct request *request, const char *host, int error)
+{
+	if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT || error == EOPNOTSUPP)
+		request_fail_unsupported(request, host, VIA_TABLE, error);
+	else
+		request_fail_errno(request, error);
 }

@@ -152,6 +152,10 @@ static int open_daemon(struct daemon *daemon)
 		r = resolver_new(&daemon->resolver, daemon->loop);
 	if (r >= 0)
 		r = hangups_new(&daemon->hangups, daemon->loop);
+	if (r >= 0)
+		r = sockdiag_new(&daemon->sockdiag, daemon->loop);
+	if (r >= 0)
+		r = cgroups_new(&daemon->cgroups, NULL);
 	return r;
 }
 
@@ -161,6 +165,8 @@ static void close_daemon(struct daemon *daemon)
 	if (!daemon->loop)
 		return;
 	turns_finish(&daemon->turns);
+	cgroups_free(daemon->cgroups);
+	sockdiag_free(daemon->sockdiag);
 	hangups_free(daemon->hangups);
 	resolver_free(daemon->resolver);
 	prober_free(daemon->prober);

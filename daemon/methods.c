@@ -11,6 +11,8 @@ static const struct method methods[] = {
 	  scan_start, scan_cancel },
 	{ &method_wait, wait_params_fields, sizeof(struct wait_params), wait_result_fields,
 	  wait_start, wait_cancel },
+	{ &method_who, who_params_fields, sizeof(struct who_params), who_result_fields, who_start,
+	  who_cancel },
 	{ &method_metrics, no_fields, 0, metrics_result_fields, metrics_start, NULL },
 	{ &method_info, no_fields, 0, NULL, info_start, NULL },
 	{ &method_cancel, cancel_params_fields, sizeof(struct cancel_params), cancel_result_fields,

@@ -39,6 +39,8 @@ int scan_start(struct request *request);
 void scan_cancel(struct request *request);
 int wait_start(struct request *request);
 void wait_cancel(struct request *request);
+int who_start(struct request *request);
+void who_cancel(struct request *request);
 int metrics_start(struct request *request);
 int info_start(struct request *request);
 int cancel_start(struct request *request);

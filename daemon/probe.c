@@ -162,7 +162,7 @@ static enum outcome end_connected(struct prober *prober, int fd)
 	close_socket(prober, fd);
 	if (is_self)
 		prober->counters.self_connections++;
-	return is_self ? OUTCOME_REFUSED : OUTCOME_OPEN;
+	return is_self ? OUTCOME_REFUSED : OUTCOME_ACCEPTED;
 }
 
 /*
@@ -185,7 +185,7 @@ static enum outcome judge(int error, const union address *address)
 	switch (error) {
 	case 0:
 	case EISCONN:
-		return OUTCOME_OPEN;
+		return OUTCOME_ACCEPTED;
 	case EINPROGRESS:
 	case EALREADY:
 		return OUTCOME_PENDING;
@@ -221,30 +221,21 @@ static enum outcome ask(int fd, const union address *address, int *ret_error)
 	return judge(*ret_error, address);
 }
 
+/* Only what connect() brings about comes here. */
 static enum outcome count(struct prober *prober, enum outcome outcome)
 {
 	struct prober_counters *counters = &prober->counters;
 
-	switch (outcome) {
-	case OUTCOME_OPEN:
+	if (outcome == OUTCOME_ACCEPTED)
 		counters->open++;
-		break;
-	case OUTCOME_REFUSED:
+	else if (outcome == OUTCOME_REFUSED)
 		counters->refused++;
-		break;
-	case OUTCOME_TIMEOUT:
+	else if (outcome == OUTCOME_TIMEOUT)
 		counters->timeout++;
-		break;
-	case OUTCOME_UNREACHABLE:
+	else if (outcome == OUTCOME_UNREACHABLE)
 		counters->unreachable++;
-		break;
-	case OUTCOME_STARVED:
+	else
 		counters->starved++;
-		return outcome;
-	case OUTCOME_PENDING:
-		return outcome;
-	}
-	counters->probes++;
 	return outcome;
 }
 
@@ -271,7 +262,7 @@ enum outcome prober_connect(struct prober *prober, const union address *address,
 	}
 	if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
 		keep_socket(prober, address->sa.sa_family, fd);
-	else if (outcome == OUTCOME_OPEN)
+	else if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
 	else
 		close_socket(prober, fd);
@@ -285,7 +276,7 @@ enum outcome prober_collect(struct prober *prober, const union address *address,
 
 	if (outcome == OUTCOME_PENDING)
 		return outcome;
-	if (outcome == OUTCOME_OPEN)
+	if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
 	else
 		/* Not kept, though it could be used again: the loop has it registered. */

@@ -7,23 +7,14 @@
 
 #include "address.h"
 #include "list.h"
+#include "outcome.h"
 
 #include <ev.h>
 
-enum outcome {
-	OUTCOME_OPEN,
-	OUTCOME_REFUSED,
-	OUTCOME_TIMEOUT,
-	OUTCOME_UNREACHABLE, /* says nothing about one port: the host can't be reached */
-	OUTCOME_PENDING,
-	OUTCOME_STARVED, /* says nothing about the port: we ran short of something */
-};
-
 struct prober_counters {
-	uint64_t probes; /* verdicts, of each kind */
-	uint64_t open, refused, timeout, unreachable;
-	uint64_t self_connections; /* the kernel connected a probe to itself */
-	uint64_t starved;          /* tries that had to be put off */
+	uint64_t open, refused, timeout, unreachable; /* verdicts of each kind */
+	uint64_t self_connections;                    /* the kernel connected a probe to itself */
+	uint64_t starved;                             /* tries that had to be put off */
 };
 
 struct prober;

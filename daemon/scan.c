@@ -1,5 +1,6 @@
 #include "bitmap.h"
 #include "daemon.h"
+#include "listing.h"
 #include "look.h"
 #include "methods.h"
 #include "target.h"
@@ -7,7 +8,8 @@
 struct scan {
 	struct request *request;
 	struct target target;
-	struct sweep *sweep;
+	struct sweep *sweep; /* or, via table: */
+	struct listing listing;
 	struct portlist all; /* where no ports were given */
 	const struct portlist *ports;
 	/* By their place in the order: all, and those that no progress has told of. */
@@ -21,6 +23,7 @@ struct scan {
 static void scan_free(struct scan *scan)
 {
 	sweep_free(scan->sweep);
+	listing_deinit(&scan->listing);
 	ev_timer_stop(scan->request->daemon->loop, &scan->progress);
 	target_deinit(&scan->target);
 	portlist_deinit(&scan->all);
@@ -60,17 +63,19 @@ static bool on_decided(void *userdata, const struct verdict *verdict)
 static int make_result(const struct scan *scan, const struct bitmap *bitmap, size_t n,
 		       struct scan_result *ret_result)
 {
-	struct portlist_cursor cursor = { 0 };
 	struct scan_result result = scan->result;
+	size_t begin = 0, end;
 
 	result.ports = calloc(n + 1, sizeof(*result.ports));
 	if (!result.ports)
 		return -ENOMEM;
-	for (size_t i = 0; result.n_ports < n; i++) {
-		uint16_t port = portlist_next(scan->ports, &cursor);
+	for (size_t r = 0; r < scan->ports->n_ranges; r++, begin = end) {
+		const struct port_range *range = &scan->ports->ranges[r];
+		size_t i = begin;
 
-		if (bitmap_get(bitmap, i))
-			result.ports[result.n_ports++] = port;
+		end = begin + range->last - range->first + 1u;
+		while ((i = bitmap_next(bitmap, i, end, true)) < end)
+			result.ports[result.n_ports++] = (uint16_t)(range->first + i++ - begin);
 	}
 	*ret_result = result;
 	return 0;
@@ -95,6 +100,17 @@ static void reply(struct request *request)
 	free(result.ports);
 }
 
+/* Up to 380 KB: not at once for a client that doesn't read what it has. */
+static void reply_soon(struct request *request)
+{
+	struct scan *scan = request->work;
+
+	ev_timer_stop(request->daemon->loop, &scan->progress);
+	scan->result.elapsed_us = request_elapsed_us(request);
+	if (!request_defer(request, reply))
+		reply(request);
+}
+
 static void on_ended(void *userdata, const struct sweep_result *result)
 {
 	struct scan *scan = userdata;
@@ -103,15 +119,53 @@ static void on_ended(void *userdata, const struct sweep_result *result)
 
 	if (result->end != SWEEP_DONE) {
 		scan_free(scan);
-		sweep_fail_request(request, params->host, result, false);
+		sweep_fail_request(request, params->host, params->via, result, false);
 		return;
 	}
 	sweep_free(steal(scan->sweep));
-	ev_timer_stop(request->daemon->loop, &scan->progress);
-	scan->result.elapsed_us = request_elapsed_us(request);
-	/* Up to 380 KB: not for a client that doesn't read what it has. */
-	if (!request_defer(request, reply))
-		reply(request);
+	reply_soon(request);
+}
+
+/* All ports at once: one by one, 65,535 would take longer than the kernel's list does. */
+static void take_listing(struct scan *scan)
+{
+	const struct scan_params *params = scan->request->params;
+	struct counts *counts = &scan->result.counts;
+	bool wants_open = params->status == STATUS_OPEN;
+	size_t index = 0, n_others;
+
+	for (size_t r = 0; r < scan->ports->n_ranges; r++) {
+		const struct port_range *range = &scan->ports->ranges[r];
+		size_t port = range->first, end = range->last + 1u;
+
+		while ((port = bitmap_next(&scan->listing.listening, port, end, wants_open)) <
+		       end) {
+			bitmap_set(&scan->matching, index + port++ - range->first);
+			scan->n_matching++;
+		}
+		index += end - range->first;
+	}
+	bitmap_copy(&scan->untold, &scan->matching, scan->ports->n_ports);
+	scan->n_untold = scan->n_matching;
+	n_others = scan->ports->n_ports - scan->n_matching;
+	counts->open = (int64_t)(wants_open ? scan->n_matching : n_others);
+	counts->closed = (int64_t)(wants_open ? n_others : scan->n_matching);
+	scan->result.done = scan->result.total;
+}
+
+static void on_listed(struct listing *listing, int error)
+{
+	struct scan *scan = container_of(listing, struct scan, listing);
+	struct request *request = scan->request;
+	const struct scan_params *params = request->params;
+
+	if (error) {
+		scan_free(scan);
+		request_fail_listing(request, params->host, error);
+		return;
+	}
+	take_listing(scan);
+	reply_soon(request);
 }
 
 static void on_progress(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -143,6 +197,8 @@ static int start_sweep(struct scan *scan)
 	struct sweep_config config = {
 		.turns = &daemon->turns,
 		.prober = daemon->prober,
+		.sockdiag = daemon->sockdiag,
+		.via = params->via,
 		.ports = scan->ports,
 		.n_ports = scan->ports->n_ports,
 		.addresses = &scan->target.addresses,
@@ -169,7 +225,9 @@ static void on_ready(struct target *target)
 {
 	struct scan *scan = container_of(target, struct scan, target);
 	struct request *request = scan->request;
-	int r = start_sweep(scan);
+	const struct scan_params *params = request->params;
+	int r = params->via == VIA_TABLE ? listing_start(&scan->listing, &target->addresses)
+					 : start_sweep(scan);
 
 	if (r < 0) {
 		scan_free(scan);
@@ -214,6 +272,8 @@ int scan_start(struct request *request)
 	if (!scan)
 		return -ENOMEM;
 	scan->request = request;
+	scan->listing.sockdiag = request->daemon->sockdiag;
+	scan->listing.ended = on_listed;
 	scan->target.ready = on_ready;
 	scan->target.failed = on_failed;
 	ev_timer_init(&scan->progress, on_progress, PROGRESS_INTERVAL, PROGRESS_INTERVAL);

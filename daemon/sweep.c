@@ -1,5 +1,7 @@
 #include "sweep.h"
 
+#include "local.h"
+
 /* Probes started in one turn of the loop: some half a millisecond on this host. */
 #define SLICE 64
 /* Probes given up or expired in one turn: closing a socket costs less than opening one. */
@@ -20,8 +22,9 @@ struct probe {
 /* How a port stands, where there are several addresses to ask. */
 struct tally {
 	uint16_t unanswered;
-	uint16_t closed_by; /* which address says closed, where one does */
-	bool is_closed, is_timeout;
+	uint16_t address; /* that has said `outcome` */
+	uint8_t outcome;
+	bool is_closed;
 	bool is_decided;
 };
 
@@ -102,26 +105,24 @@ static enum progress settle(struct sweep *sweep, size_t index, uint16_t port, ui
 	tally->unanswered--;
 	if (tally->is_decided)
 		return GOES_ON;
-	if (outcome == OUTCOME_OPEN) {
-		verdict.status = STATUS_OPEN;
-		verdict.reason = REASON_ACCEPTED;
-		verdict.address = &sweep->config.addresses->addresses[address];
+	if (outcome_status(outcome) == STATUS_OPEN) {
+		tally->outcome = (uint8_t)outcome;
+		tally->address = address;
 	} else {
-		bool is_timeout = outcome == OUTCOME_TIMEOUT;
-
 		/* A timeout is the less certain answer, so it is the one to tell. */
-		if (outcome != OUTCOME_UNREACHABLE && (!tally->is_closed || is_timeout)) {
-			tally->closed_by = address;
-			tally->is_timeout = is_timeout;
+		if (outcome != OUTCOME_UNREACHABLE &&
+		    (!tally->is_closed || outcome == OUTCOME_TIMEOUT)) {
+			tally->outcome = (uint8_t)outcome;
+			tally->address = address;
 			tally->is_closed = true;
 		}
 		if (tally->unanswered > 0 || !tally->is_closed)
 			return GOES_ON;
-		verdict.status = STATUS_CLOSED;
-		verdict.reason = tally->is_timeout ? REASON_TIMEOUT : REASON_REFUSED;
-		verdict.address = &sweep->config.addresses->addresses[tally->closed_by];
 	}
 	tally->is_decided = true;
+	verdict.status = outcome_status(tally->outcome);
+	verdict.reason = outcome_reason(tally->outcome);
+	verdict.address = &sweep->config.addresses->addresses[tally->address];
 	return decide(sweep, &verdict);
 }
 
@@ -163,6 +164,10 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 	if (outcome == OUTCOME_PENDING) {
 		prober_expire(sweep->config.prober, fd);
 		outcome = OUTCOME_TIMEOUT;
+		/* A listener of this host whose queue is full drops what comes. */
+		if (!sweep->windows[address_index] &&
+		    local_look_up(sweep->config.sockdiag, &address, &error) == OUTCOME_LISTENING)
+			outcome = OUTCOME_BACKLOG_FULL;
 	}
 	/* A connection under way that is cut short by a lack of memory has not been answered. */
 	if (outcome == OUTCOME_STARVED)
@@ -286,20 +291,18 @@ static bool advance(struct sweep *sweep)
 	return sweep->port != 0;
 }
 
-/* One try of the port on the address where the sweep stands; pending ones are watched. */
-static enum outcome probe(struct sweep *sweep, int *ret_error)
+/* A connection; pending ones are watched. */
+static enum outcome probe(struct sweep *sweep, const union address *address, int *ret_error)
 {
 	struct host_window *window = sweep->windows[sweep->address];
 	enum outcome outcome;
-	union address address;
 	int fd;
 
 	if (!host_window_enter(window)) {
 		*ret_error = 0;
 		return OUTCOME_STARVED;
 	}
-	address_of(sweep, sweep->address, sweep->port, &address);
-	outcome = prober_connect(sweep->config.prober, &address, &fd, ret_error);
+	outcome = prober_connect(sweep->config.prober, address, &fd, ret_error);
 	if (outcome == OUTCOME_PENDING && watch(sweep, fd) < 0) {
 		prober_abandon(sweep->config.prober, fd);
 		*ret_error = ENOMEM;
@@ -310,7 +313,24 @@ static enum outcome probe(struct sweep *sweep, int *ret_error)
 	return outcome;
 }
 
-/* Probes, and moves on unless that must wait. */
+/* Asks for the port on the address where the sweep stands. */
+static enum outcome ask(struct sweep *sweep, int *ret_error)
+{
+	union address address;
+
+	address_of(sweep, sweep->address, sweep->port, &address);
+	switch (sweep->config.via) {
+	case VIA_TABLE:
+		return local_look_up(sweep->config.sockdiag, &address, ret_error);
+	case VIA_BIND:
+		return local_bind(&address, ret_error);
+	case VIA_CONNECT:
+		break;
+	}
+	return probe(sweep, &address, ret_error);
+}
+
+/* Asks, and moves on unless that must wait. */
 static enum progress step(struct sweep *sweep)
 {
 	size_t index = sweep->index;
@@ -319,7 +339,9 @@ static enum progress step(struct sweep *sweep)
 	int error = 0;
 
 	if (!sweep->is_unreachable[address]) {
-		outcome = probe(sweep, &error);
+		outcome = ask(sweep, &error);
+		if (outcome == OUTCOME_DENIED)
+			return end(sweep, SWEEP_DENIED, error, port);
 		if (outcome == OUTCOME_STARVED)
 			return wait_for_room(sweep, sweep->windows[address], error);
 		sweep->starving_since = 0.;
@@ -419,7 +441,7 @@ int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
 	sweep->is_unreachable = calloc(sweep->n_addresses, sizeof(*sweep->is_unreachable));
 	if (!sweep->windows || !sweep->is_unreachable)
 		return -ENOMEM;
-	r = open_windows(sweep);
+	r = config->via == VIA_CONNECT ? open_windows(sweep) : 0;
 	if (r < 0)
 		return r;
 	if (sweep->n_addresses > 1 && config->n_ports > 0) {

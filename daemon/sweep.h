@@ -24,6 +24,7 @@ struct verdict {
 enum sweep_end {
 	SWEEP_DONE,        /* every port is decided, or decided() had enough */
 	SWEEP_UNREACHABLE, /* `error` says why, `port` where */
+	SWEEP_DENIED,      /* we may not bind `port` */
 	SWEEP_STARVED,     /* of `error` for as long as the request may take */
 };
 
@@ -37,6 +38,8 @@ struct sweep_result {
 struct sweep_config {
 	struct turns *turns;
 	struct prober *prober;
+	struct sockdiag *sockdiag;
+	enum via via;
 	/* The ports in their order: an array if it is there, else the list. */
 	const uint16_t *array;
 	const struct portlist *ports;

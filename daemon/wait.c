@@ -96,9 +96,9 @@ static void on_looked(struct look *look, const struct sweep_result *result)
 	char address[ADDRESS_SIZE];
 	bool is_change;
 
-	if (result->end == SWEEP_UNREACHABLE) {
+	if (result->end == SWEEP_UNREACHABLE || result->end == SWEEP_DENIED) {
 		wait_free(wait);
-		sweep_fail_request(request, params->host, result, true);
+		sweep_fail_request(request, params->host, params->via, result, true);
 		return;
 	}
 	if (result->end == SWEEP_STARVED) {
@@ -127,7 +127,7 @@ static void look_again(struct wait *wait)
 	int r;
 
 	wait->looked = ev_now(request->daemon->loop);
-	r = look_start(&wait->look, request, &wait->target.addresses, params->port,
+	r = look_start(&wait->look, request, &wait->target.addresses, params->port, params->via,
 		       params->timeout_ms, params->timeout_ms);
 	if (r < 0) {
 		wait_free(wait);

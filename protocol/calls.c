@@ -1,9 +1,13 @@
 #include "calls.h"
 
 const char *const status_names[] = { "open", "closed", NULL };
-const char *const reason_names[] = { "accepted", "refused", "timeout", NULL };
-const char *const via_names[] = { "connect", NULL };
+const char *const reason_names[] = {
+	"accepted", "backlog_full",  "listening", "in_use", "refused",
+	"timeout",  "not_listening", "bindable",  NULL,
+};
+const char *const via_names[] = { "connect", "table", "bind", NULL };
 const char *const order_names[] = { "first", "any", "random", NULL };
+const char *const protocol_names[] = { "tcp", "udp", "both", NULL };
 
 #define NAMES(jsonrpc_, varlink_)                                                                  \
 	{                                                                                          \
@@ -14,6 +18,7 @@ const struct method_names method_check = NAMES("check", PROTOCOL_INTERFACE ".Che
 const struct method_names method_find = NAMES("find", PROTOCOL_INTERFACE ".Find");
 const struct method_names method_scan = NAMES("scan", PROTOCOL_INTERFACE ".Scan");
 const struct method_names method_wait = NAMES("wait", PROTOCOL_INTERFACE ".Wait");
+const struct method_names method_who = NAMES("who", PROTOCOL_INTERFACE ".Who");
 const struct method_names method_metrics = NAMES("metrics", PROTOCOL_INTERFACE ".GetMetrics");
 const struct method_names method_info = NAMES("info", PROTOCOL_SERVICE ".GetInfo");
 const struct method_names method_cancel = NAMES("cancel", NULL);
@@ -30,6 +35,11 @@ const struct field scan_result_fields[] = { SCAN_RESULT(struct scan_result, coun
 const struct field scan_progress_fields[] = { SCAN_PROGRESS(struct scan_result) };
 const struct field wait_params_fields[] = { WAIT_PARAMS(struct wait_params) };
 const struct field wait_result_fields[] = { WAIT_RESULT(struct wait_result, ROW_STRING) };
+const struct field who_params_fields[] = { WHO_PARAMS(struct who_params) };
+static const struct field socket_fields[] = { SOCKET(struct socket_info, ROW_STRING,
+						     ROW_STRING_OR_NULL) };
+const struct field who_result_fields[] = { WHO_RESULT(struct who_result, socket_fields,
+						      struct socket_info) };
 const struct field metrics_result_fields[] = { METRICS_RESULT(struct metrics_result, ROW_STRING) };
 const struct field cancel_params_fields[] = { CANCEL_PARAMS(struct cancel_params, ROW_ID) };
 const struct field cancel_result_fields[] = { CANCEL_RESULT(struct cancel_result) };

@@ -16,6 +16,7 @@
 #define DEADLINE_MS_MAX     86400000
 #define DEADLINE_MS_DEFAULT 30000
 #define COUNT_MAX           65535
+#define SOCKETS_TOLD_MAX    1024
 #define SCAN_PORTS_DEFAULT  "1-65535"
 
 /* 0 is unset in each of them; portscan.h has the same numbers. */
@@ -26,12 +27,19 @@ enum status {
 
 enum reason {
 	REASON_ACCEPTED = 1,
+	REASON_BACKLOG_FULL,
+	REASON_LISTENING,
+	REASON_IN_USE,
 	REASON_REFUSED,
 	REASON_TIMEOUT,
+	REASON_NOT_LISTENING,
+	REASON_BINDABLE,
 };
 
 enum via {
 	VIA_CONNECT = 1,
+	VIA_TABLE,
+	VIA_BIND,
 };
 
 enum order {
@@ -40,10 +48,17 @@ enum order {
 	ORDER_RANDOM,
 };
 
+enum protocol {
+	PROTOCOL_TCP = 1,
+	PROTOCOL_UDP,
+	PROTOCOL_BOTH,
+};
+
 extern const char *const status_names[];
 extern const char *const reason_names[];
 extern const char *const via_names[];
 extern const char *const order_names[];
+extern const char *const protocol_names[];
 
 #define ROW_TIMEOUT(S) ROW_INT(S, timeout_ms, 1, TIMEOUT_MS_MAX, TIMEOUT_MS_DEFAULT)
 #define ROW_VIA(S)     ROW_ENUM(S, via, via_names, VIA_CONNECT)
@@ -137,6 +152,29 @@ extern const char *const order_names[];
 	ROW_COUNT(S, waited_ms), \
 	ROW_END
 
+#define WHO_PARAMS(S) \
+	ROW_PORT(S, port), \
+	ROW_ENUM(S, protocol, protocol_names, PROTOCOL_BOTH), \
+	ROW_END
+
+#define SOCKET(S, STRING, STRING_OR_NULL) \
+	ROW_ENUM(S, protocol, protocol_names, 0), \
+	STRING(S, address), \
+	ROW_PORT(S, port), \
+	STRING(S, state), \
+	ROW_COUNT(S, uid), \
+	ROW_COUNT(S, inode), \
+	STRING_OR_NULL(S, cgroup), \
+	STRING_OR_NULL(S, unit), \
+	ROW_INT_OR_NULL(S, pid), \
+	STRING_OR_NULL(S, command), \
+	ROW_END
+
+/* `socket_fields` is SOCKET() for the struct that `E` is. */
+#define WHO_RESULT(S, socket_fields, E) \
+	ROW_OBJECT_ARRAY(S, sockets, socket_fields, E), \
+	ROW_END
+
 #define METRICS_RESULT(S, STRING) \
 	STRING(S, text), \
 	ROW_END
@@ -177,7 +215,7 @@ struct method_names {
 	const char *varlink;
 };
 
-extern const struct method_names method_check, method_find, method_scan, method_wait,
+extern const struct method_names method_check, method_find, method_scan, method_wait, method_who,
 	method_metrics, method_info, method_cancel, method_interface_description;
 
 /* What the daemon decodes calls to and encodes results from. Strings are borrowed. */
@@ -259,6 +297,29 @@ struct wait_result {
 	int64_t waited_ms;
 };
 
+struct who_params {
+	uint16_t port;
+	enum protocol protocol;
+};
+
+struct socket_info {
+	enum protocol protocol;
+	const char *address;
+	uint16_t port;
+	const char *state;
+	int64_t uid;
+	int64_t inode;
+	const char *cgroup; /* NULL: unknown, and so the others */
+	const char *unit;
+	int64_t pid; /* 0: unknown */
+	const char *command;
+};
+
+struct who_result {
+	struct socket_info *sockets;
+	size_t n_sockets;
+};
+
 struct metrics_result {
 	const char *text;
 };
@@ -281,6 +342,6 @@ struct interface_description_result {
 
 extern const struct field check_params_fields[], check_result_fields[], find_params_fields[],
 	find_result_fields[], scan_params_fields[], scan_result_fields[], scan_progress_fields[],
-	wait_params_fields[], wait_result_fields[], metrics_result_fields[], cancel_params_fields[],
-	cancel_result_fields[], interface_description_params_fields[],
-	interface_description_result_fields[], no_fields[];
+	wait_params_fields[], wait_result_fields[], who_params_fields[], who_result_fields[],
+	metrics_result_fields[], cancel_params_fields[], cancel_result_fields[],
+	interface_description_params_fields[], interface_description_result_fields[], no_fields[];

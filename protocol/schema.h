@@ -14,18 +14,19 @@
 #include <stdint.h>
 
 enum field_type {
-	FIELD_END,        /* ends a table */
-	FIELD_BOOL,       /* bool */
-	FIELD_INT,        /* a signed integer of any size, or uint16_t */
-	FIELD_PORT,       /* uint16_t; a string of digits too, where ports are given loosely */
-	FIELD_ENUM,       /* int-sized enum, 0 for unset, then in the order of `names` */
-	FIELD_ID,         /* const json_t *: the id of a request, a string, a number or null */
-	FIELD_STRING,     /* const char *, into the decoded JSON: lives as long as that */
-	FIELD_HOST,       /* the same, for a name or an address */
-	FIELD_TEXT,       /* char[], cut off where it is too small */
-	FIELD_PORTS,      /* decoded: struct portlist; encoded: const char * */
-	FIELD_PORT_ARRAY, /* uint16_t *x; size_t n_x: an array of their own in memory */
-	FIELD_OBJECT,     /* an embedded struct, by the table `fields` */
+	FIELD_END,          /* ends a table */
+	FIELD_BOOL,         /* bool */
+	FIELD_INT,          /* a signed integer of any size, or uint16_t */
+	FIELD_PORT,         /* uint16_t; a string of digits too, where ports are given loosely */
+	FIELD_ENUM,         /* int-sized enum, 0 for unset, then in the order of `names` */
+	FIELD_ID,           /* const json_t *: the id of a request, a string, a number or null */
+	FIELD_STRING,       /* const char *, into the decoded JSON: lives as long as that */
+	FIELD_HOST,         /* the same, for a name or an address */
+	FIELD_TEXT,         /* char[], cut off where it is too small */
+	FIELD_PORTS,        /* decoded: struct portlist; encoded: const char * */
+	FIELD_PORT_ARRAY,   /* uint16_t *x; size_t n_x: an array of their own in memory */
+	FIELD_OBJECT,       /* an embedded struct, by the table `fields` */
+	FIELD_OBJECT_ARRAY, /* struct *x; size_t n_x: structs by the table, an array in memory */
 };
 
 enum field_flags {
@@ -43,6 +44,7 @@ struct field {
 	int64_t min, max, fallback;
 	const char *const *names;   /* of an enum, NULL at the end */
 	const struct field *fields; /* of an object */
+	size_t element_size;        /* of a struct in an array of objects */
 };
 
 /* What a decoder does with what the other side sent. */
@@ -90,6 +92,8 @@ bool host_is_valid(const char *text);
 #define ROW_INT(S, member, min_, max_, fallback_)                                                  \
 	FIELD_ROW_(S, member, FIELD_INT, .flags = 0, .min = (min_), .max = (max_),                 \
 		   .fallback = (fallback_))
+#define ROW_INT_OR_NULL(S, member)                                                                 \
+	FIELD_ROW_(S, member, FIELD_INT, .flags = FIELD_NULLABLE, .max = INT64_MAX)
 #define ROW_COUNT(S, member) ROW_INT(S, member, 0, INT64_MAX, 0)
 #define ROW_BOOL(S, member)  FIELD_ROW_(S, member, FIELD_BOOL, .flags = 0, .max = 1)
 #define ROW_LOOSE_BOOL(S, member)                                                                  \
@@ -108,6 +112,9 @@ bool host_is_valid(const char *text);
 	FIELD_ROW_(S, member, FIELD_PORT_ARRAY, .flags = 0, .count_offset = offsetof(S, n_##member))
 #define ROW_OBJECT(S, member, fields_)                                                             \
 	FIELD_ROW_(S, member, FIELD_OBJECT, .flags = 0, .fields = (fields_))
+#define ROW_OBJECT_ARRAY(S, member, fields_, E)                                                    \
+	FIELD_ROW_(S, member, FIELD_OBJECT_ARRAY, .flags = 0, .fields = (fields_),                 \
+		   .count_offset = offsetof(S, n_##member), .element_size = sizeof(E))
 #define ROW_END                                                                                    \
 	{                                                                                          \
 		.type = FIELD_END                                                                  \

@@ -77,6 +77,9 @@ static void describe_allowed(const struct field *field, enum decode_mode mode,
 				 ? "ports such as 8080, \"3000-3010,8080\" or an array of them"
 				 : "an array of strings such as [\"3000-3010\", \"8080\"]");
 		break;
+	case FIELD_OBJECT_ARRAY:
+		snprintf(ret_text, ALLOWED_SIZE, "an array of objects");
+		break;
 	case FIELD_OBJECT:
 		snprintf(ret_text, ALLOWED_SIZE, "an object");
 		break;
@@ -236,6 +239,31 @@ static int decode_port_array(const struct field *field, const json_t *value, voi
 	return 0;
 }
 
+/* On failure what was decoded stays in the array, for schema_clear(). */
+static int decode_object_array(const struct field *field, enum decode_mode mode,
+			       const json_t *value, void *ret, struct error *ret_error)
+{
+	char *elements = calloc(json_array_size(value) + 1, field->element_size);
+	const json_t *element;
+	size_t i;
+
+	if (!elements)
+		return -ENOMEM;
+	*(char **)member_of(field, ret) = elements;
+	json_array_foreach (value, i, element) {
+		int r;
+
+		if (!json_is_object(element))
+			return refuse(field, mode, element, NULL, ret_error);
+		r = schema_decode(field->fields, element, mode, elements + i * field->element_size,
+				  ret_error);
+		if (r < 0)
+			return r;
+		*count_of(field, ret) = i + 1;
+	}
+	return 0;
+}
+
 static int decode_member(const struct field *field, enum decode_mode mode, const json_t *value,
 			 void *ret, struct error *ret_error)
 {
@@ -273,6 +301,10 @@ static int decode_member(const struct field *field, enum decode_mode mode, const
 		break;
 	case FIELD_PORT_ARRAY:
 		r = decode_port_array(field, value, ret);
+		break;
+	case FIELD_OBJECT_ARRAY:
+		if (json_is_array(value))
+			return decode_object_array(field, mode, value, ret, ret_error);
 		break;
 	case FIELD_OBJECT:
 		if (json_is_object(value))
@@ -382,6 +414,14 @@ void schema_clear(const struct field *fields, void *decoded)
 
 			free(*ports);
 			*ports = NULL;
+			*count_of(fields, decoded) = 0;
+		} else if (fields->type == FIELD_OBJECT_ARRAY) {
+			char **elements = member_of(fields, decoded);
+
+			for (size_t i = 0; i < *count_of(fields, decoded); i++)
+				schema_clear(fields->fields, *elements + i * fields->element_size);
+			free(*elements);
+			*elements = NULL;
 			*count_of(fields, decoded) = 0;
 		}
 	}

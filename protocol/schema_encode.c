@@ -12,6 +12,11 @@ static const void *member_of(const struct field *field, const void *object)
 	return (const char *)object + field->offset;
 }
 
+static size_t count_of(const struct field *field, const void *object)
+{
+	return *(const size_t *)(const void *)((const char *)object + field->count_offset);
+}
+
 static int64_t load_int(const struct field *field, const void *object)
 {
 	const void *member = member_of(field, object);
@@ -84,8 +89,7 @@ static int put_ports(const struct field *field, const void *values, struct buffe
 {
 	static const size_t size_max = sizeof("65535,") - 1;
 	const uint16_t *ports = *(const uint16_t *const *)member_of(field, values);
-	size_t n_ports =
-		*(const size_t *)(const void *)((const char *)values + field->count_offset);
+	size_t n_ports = count_of(field, values);
 	char *space, *at;
 	int r;
 
@@ -104,6 +108,22 @@ static int put_ports(const struct field *field, const void *values, struct buffe
 	return 0;
 }
 
+static int put_objects(const struct field *field, const void *values, struct buffer *buffer)
+{
+	const char *elements = *(const char *const *)member_of(field, values);
+	size_t n = count_of(field, values);
+	int r = buffer_put_char(buffer, '[');
+
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		if (i > 0)
+			r = buffer_put_char(buffer, ',');
+		if (r >= 0)
+			r = schema_encode_result(field->fields, elements + i * field->element_size,
+						 buffer);
+	}
+	return r < 0 ? r : buffer_put_char(buffer, ']');
+}
+
 static bool is_unset(const struct field *field, const void *values)
 {
 	switch (field->type) {
@@ -120,6 +140,7 @@ static bool is_unset(const struct field *field, const void *values)
 		return load_int(field, values) == 0;
 	case FIELD_ID:
 	case FIELD_PORT_ARRAY:
+	case FIELD_OBJECT_ARRAY:
 	case FIELD_OBJECT:
 	case FIELD_END:
 		break;
@@ -171,6 +192,8 @@ static int put_value(const struct field *field, const void *values, struct buffe
 		return schema_put_string(buffer, member_of(field, values));
 	case FIELD_PORT_ARRAY:
 		return put_ports(field, values, buffer);
+	case FIELD_OBJECT_ARRAY:
+		return put_objects(field, values, buffer);
 	case FIELD_OBJECT:
 		return schema_encode_result(field->fields, member_of(field, values), buffer);
 	case FIELD_ID: /* only ever decoded */
