@@ -293,8 +293,9 @@ class Varlinkctl(Test):
 
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
+        # Before the daemon: one that is ended before it has started ends by the signal.
         cls.program = cls.find_program()
+        super().setUpClass()
         if "validate-idl" not in cls.varlinkctl("--help").stdout:
             raise unittest.SkipTest("this varlinkctl has no validate-idl")
 
