@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
-#define _printf_(format, first) __attribute__((format(printf, format, first)))
+#define _printf_(at, first) __attribute__((format(printf, at, first)))
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
