@@ -63,9 +63,13 @@ static void take_from_quarantine(struct lease_table *table, struct lease *lease,
 void lease_insert(struct lease_table *table, struct lease *lease, struct lease_user *user,
 		  bool tell)
 {
-	/* First: the user must not go with a quarantined lease that loses its last port here. */
+	/*
+	 * First, because a quarantined lease that loses its last port below takes its user with it
+	 * if that has no other; and because erase() may be the moment to write down all leases.
+	 */
 	lease->user = user;
 	list_append(&user->leases, &lease->user_link);
+	list_append(&table->leases, &lease->link);
 
 	for (size_t i = 0; i < lease->n_ports; i++) {
 		uint16_t port = lease->ports[i].port;
@@ -76,7 +80,6 @@ void lease_insert(struct lease_table *table, struct lease *lease, struct lease_u
 		pool_take(&table->pool, port);
 	}
 
-	list_append(&table->leases, &lease->link);
 	hash_add(&table->by_id, &lease->by_id, lease->id);
 	count_state(table, lease, true);
 	lease_set_expiry(table, lease, lease->expires_ms);

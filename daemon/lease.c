@@ -227,6 +227,7 @@ size_t lease_table_charge(const struct lease_table *table, uid_t uid)
 void lease_table_count(const struct lease_table *table, struct lease_counts *ret_counts)
 {
 	*ret_counts = table->counts;
+	ret_counts->names = table->names.hash.n_members;
 	ret_counts->pool_size = table->pool.size;
 	ret_counts->pool_free = table->pool.n_free;
 	ret_counts->pool_refused = table->pool.n_refused;

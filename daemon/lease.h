@@ -168,6 +168,7 @@ struct lease_counts {
 	size_t by_state[3]; /* leases, by enum lease_state */
 	size_t claimed;     /* leases that are watched for a listener: until claimed, not over */
 	size_t lost;        /* ports */
+	size_t names;       /* remembered */
 	size_t pool_size;
 	size_t pool_free;
 	size_t pool_refused;              /* laid aside: the kernel refused them a moment ago */
