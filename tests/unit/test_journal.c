@@ -1,178 +1,20 @@
 /* Leases across a restart: what is read back, what is dropped, what is refused. */
 
-#include "fake_kernel.h"
-#include "journal.h"
-#include "names.h"
+#include "fake_host.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define BOOT "0d1cfb7a-35f0-4b2e-9d0b-1f0f2e6b7c11"
-
-static char path[64];
-static int directory = -1;
-
-/* A daemon: its table, its journal, and the kernel around them. */
-struct host {
-	struct fake_kernel kernel;
-	struct lease_table *table;
-	struct journal *journal;
-	struct lease_ops ops;
-};
-
-static int record(void *userdata, const struct lease *lease)
-{
-	struct host *host = userdata;
-
-	return host->journal ? journal_put(host->journal, lease) : 0;
-}
-
-static void erase(void *userdata, const struct lease *lease)
-{
-	struct host *host = userdata;
-
-	if (host->journal)
-		journal_erase(host->journal, lease);
-}
-
-static int host_open(struct host *host, const char *boot_id, struct journal_error *ret_error)
-{
-	const struct lease_range pool = { 20000, 29999 };
-	const struct lease_config config = { &pool, 1, 10000, 5000 };
-	int r;
-
-	/* The fake's ops see a struct host as their kernel, which is its first member. */
-	fake_init(&host->kernel, 99);
-	host->ops = fake_ops;
-	host->ops.record = record;
-	host->ops.erase = erase;
-	host->journal = NULL;
-	ck_assert_int_eq(lease_table_new(&host->table, &config, &host->ops, host), 0);
-	r = journal_open(&host->journal, directory, boot_id, host->table, ret_error);
-	return r;
-}
-
-static void host_close(struct host *host)
-{
-	journal_free(host->journal);
-	host->journal = NULL;
-	lease_table_free(host->table);
-}
-
-/* For those that must open. */
-static struct host *host_new(void)
-{
-	struct host *host = calloc(1, sizeof(*host));
-	struct journal_error error = { 0 };
-
-	ck_assert_ptr_nonnull(host);
-	ck_assert_msg(host_open(host, BOOT, &error) == 0, "line %zu: %s", error.line, error.what);
-	return host;
-}
-
-static void host_free(struct host *host)
-{
-	host_close(host);
-	free(host);
-}
-
-static void set_up(void)
-{
-	snprintf(path, sizeof(path), "/tmp/test-journal-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(path));
-	directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ck_assert_int_ge(directory, 0);
-}
-
-static void tear_down(void)
-{
-	unlinkat(directory, JOURNAL_FILE, 0);
-	close(directory);
-	ck_assert_int_eq(rmdir(path), 0);
-}
-
-static int grant(struct host *host, const char *name, size_t count, struct lease **ret_lease)
-{
-	struct lease_request request = fake_request();
-
-	request.name = name;
-	request.count = count;
-	request.until = LEASE_CLAIMED;
-	request.ttl_ms = 777;
-	request.pid = 5;
-	request.pid_tag = UINT64_MAX;
-	return lease_table_grant(host->table, &request, 1000, ret_lease);
-}
-
-static size_t read_file(char *text, size_t size)
-{
-	int fd = openat(directory, JOURNAL_FILE, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	ck_assert_int_ge(fd, 0);
-	n = read(fd, text, size);
-	ck_assert_int_ge(n, 0);
-	close(fd);
-	return (size_t)n;
-}
-
 static void write_file(const char *text, size_t size)
 {
-	int fd = openat(directory, JOURNAL_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = openat(host_directory, JOURNAL_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+			0600);
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(write(fd, text, size), (ssize_t)size);
 	close(fd);
-}
-
-static void check_same(const struct lease *a, const struct lease *b)
-{
-	check_that(a->id == b->id && a->uid == b->uid && a->pid == b->pid);
-	check_that(a->pid_tag == b->pid_tag && a->protocol == b->protocol && a->hold == b->hold);
-	check_that(a->until == b->until && a->state == b->state && a->ttl_ms == b->ttl_ms);
-	check_that(a->created_ms == b->created_ms && a->expires_ms == b->expires_ms);
-	check_that(strcmp(a->address, b->address) == 0);
-	check_that(!a->name == !b->name && (!a->name || strcmp(a->name, b->name) == 0));
-	check_that(a->n_ports == b->n_ports);
-	for (size_t i = 0; i < a->n_ports; i++)
-		check_that(a->ports[i].port == b->ports[i].port);
-}
-
-/* What was in one table, beside what came back in the other. */
-static void check_same_tables(const struct lease_table *a, const struct lease_table *b)
-{
-	const struct lease *lease = NULL;
-	const struct name *name = NULL;
-	size_t n_a = 0, n_b = 0;
-
-	for (; (lease = lease_table_next(a, lease)); n_a++) {
-		check_that(lease_table_find_port(b, lease->ports[0].port) != NULL);
-		check_same(lease, lease_table_find_port(b, lease->ports[0].port));
-	}
-	for (lease = NULL; (lease = lease_table_next(b, lease)); n_b++)
-		;
-	check_that(n_a == n_b);
-
-	for (n_a = 0; (name = lease_table_next_name(a, name)); n_a++)
-		;
-	for (n_b = 0, name = NULL; (name = lease_table_next_name(b, name)); n_b++)
-		;
-	check_that(n_a == n_b);
-}
-
-/* The daemon dies without a word, and another one starts. */
-static struct host *restart(struct host *host)
-{
-	struct host *new;
-
-	journal_free(host->journal);
-	host->journal = NULL;
-	new = host_new();
-	check_same_tables(host->table, new->table);
-	host_free(host);
-	return new;
 }
 
 START_TEST(everything_comes_back)
@@ -181,26 +23,26 @@ START_TEST(everything_comes_back)
 	struct lease_request request = fake_request();
 	struct lease *lease;
 
-	ck_assert_int_eq(grant(host, "a \"name\" \\ with \xc3\xa4", 3, &lease), 0);
+	ck_assert_int_eq(host_grant(host, "a \"name\" \\ with \xc3\xa4", 3, &lease), 0);
 	ck_assert_int_eq(lease_table_renew(host->table, lease, 5, 2000), 0);
 	request.protocol = LEASE_BOTH;
 	request.hold = LEASE_UNHELD;
 	request.until = LEASE_PROCESS;
 	request.address = "fe80::1%eth0";
 	ck_assert_int_eq(lease_table_grant(host->table, &request, 1, &lease), 0);
-	host = restart(host);
-	host = restart(host);
+	host = host_restart(host);
+	host = host_restart(host);
 
-	ck_assert_int_eq(grant(host, "web", 1, &lease), 0);
+	ck_assert_int_eq(host_grant(host, "web", 1, &lease), 0);
 	lease_table_end(host->table, lease, 1);
-	host = restart(host);
+	host = host_restart(host);
 	lease_table_expire(host->table, 100000, 100);
 	lease_table_expire(host->table, 200000, 100);
-	host = restart(host);
+	host = host_restart(host);
 
 	/* The names of leases that are gone too, and through a compaction. */
 	ck_assert_int_eq(journal_compact(host->journal), 0);
-	host = restart(host);
+	host = host_restart(host);
 	ck_assert_ptr_nonnull(lease_table_next_name(host->table, NULL));
 	host_free(host);
 }
@@ -214,7 +56,7 @@ static void random_step(struct host *host, int64_t now_ms)
 	const char *names[] = { NULL, "a", "b", "c" };
 
 	if (choice < 4)
-		grant(host, names[choice], 1 + fake_random(&host->kernel) % 3, &lease);
+		host_grant(host, names[choice], 1 + fake_random(&host->kernel) % 3, &lease);
 	else if (choice == 4)
 		lease_table_expire(host->table, now_ms, 3);
 	else if (lease && lease->state != LEASE_QUARANTINED && choice == 5)
@@ -235,7 +77,7 @@ START_TEST(everything_comes_back_after_random_steps)
 		if (journal_wants_compaction(host->journal))
 			ck_assert_int_eq(journal_compact(host->journal), 0);
 		if (i % 97 == 0) {
-			host = restart(host);
+			host = host_restart(host);
 			fake_init(&host->kernel, (uint64_t)i);
 			check_that(lease_table_resume(host->table, i * 20) == 0);
 		}
@@ -252,9 +94,9 @@ START_TEST(any_truncation_drops_the_last_line_only)
 	size_t size, n_whole;
 
 	for (unsigned i = 0; i < 4; i++)
-		ck_assert_int_eq(grant(host, i == 1 ? "x" : NULL, 1 + i, &lease), 0);
+		ck_assert_int_eq(host_grant(host, i == 1 ? "x" : NULL, 1 + i, &lease), 0);
 	host_free(host);
-	size = read_file(text, sizeof(text));
+	size = host_read_file(text, sizeof(text));
 	ck_assert_uint_lt(size, sizeof(text));
 
 	for (size_t cut = 0; cut <= size; cut++) {
@@ -270,8 +112,8 @@ START_TEST(any_truncation_drops_the_last_line_only)
 		check_that(n == (n_whole ? n_whole - 1 : 0));
 
 		/* And it goes on from there. */
-		check_that(grant(host, "next", 1, &lease) == 0);
-		host_free(restart(host));
+		check_that(host_grant(host, "next", 1, &lease) == 0);
+		host_free(host_restart(host));
 	}
 }
 END_TEST
@@ -294,7 +136,7 @@ static void check_bad(const char *bad, const char *what)
 	lease_table_free(host.table);
 
 	/* The file is what somebody will want to look at. */
-	ck_assert_uint_eq(read_file(after, sizeof(after)), size);
+	ck_assert_uint_eq(host_read_file(after, sizeof(after)), size);
 	ck_assert_mem_eq(text, after, size);
 }
 
@@ -352,7 +194,7 @@ START_TEST(another_boot_starts_empty)
 	struct journal_error error;
 	struct lease *lease;
 
-	ck_assert_int_eq(grant(host, NULL, 1, &lease), 0);
+	ck_assert_int_eq(host_grant(host, NULL, 1, &lease), 0);
 	host_free(host);
 	ck_assert_int_eq(host_open(&other, "another", &error), 0);
 	ck_assert_ptr_null(lease_table_next(other.table, NULL));
@@ -385,7 +227,7 @@ int main(void)
 	TCase *tests = tcase_create("journal");
 
 	tcase_set_timeout(tests, 120);
-	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_add_checked_fixture(tests, host_set_up, host_tear_down);
 	tcase_add_test(tests, everything_comes_back);
 	tcase_add_test(tests, everything_comes_back_after_random_steps);
 	tcase_add_test(tests, any_truncation_drops_the_last_line_only);

@@ -38,7 +38,7 @@ struct model {
 	struct fake_kernel kernel;
 	struct lease_table *table;
 	struct list owners[N_OWNERS];
-	struct model_lease leases[MAX_LEASES];
+	struct model_lease leases[MAX_LEASES + 1];
 	size_t n_leases;
 	uint16_t remembered[N_USERS][N_NAMES]; /* the lowest port a name had last */
 	size_t n_taken;
@@ -292,11 +292,11 @@ static void check_granted(struct model *model, const struct wish *wish, const st
 			sticky_free = false;
 
 		other = who_has(model, port);
-		for (size_t j = 0; other && j < other->n_ports; j++) {
-			if (other->ports[j] == port) {
-				take_port(model, other, j);
-				break;
-			}
+		for (size_t j = 0; other; j++) {
+			if (other->ports[j] != port)
+				continue;
+			take_port(model, other, j);
+			break;
 		}
 		new.ports[new.n_ports++] = port;
 	}
@@ -362,10 +362,8 @@ static void step_renew(struct model *model)
 	struct model_lease *lease;
 	int64_t ttl_ms = pick(model, 2) ? 0 : 1 + pick(model, 30000);
 
-	if (model->n_leases == 0)
-		return;
-	lease = &model->leases[pick(model, (unsigned)model->n_leases)];
-	if (lease->state == LEASE_QUARANTINED)
+	lease = &model->leases[pick(model, (unsigned)model->n_leases + 1)];
+	if (lease == &model->leases[model->n_leases] || lease->state == LEASE_QUARANTINED)
 		return;
 	check_that(lease_table_renew(model->table, lease_table_find(model->table, lease->id),
 				     ttl_ms, model->now_ms) == 0);
