@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAGIC   "portscand leases"
-#define VERSION 1
+#define MAGIC       "portscand leases"
+#define VERSION     1
+#define ANY_ADDRESS "*"
 
 static const char *const protocols[] = { "tcp", "udp", "both" };
 static const char *const holds[] = { "shared", "exclusive", "none" };
@@ -84,24 +85,38 @@ void line_add_header(struct line *line, const char *boot_id)
 	add(line, "}\n");
 }
 
+static void add_choice(struct line *line, const char *what, const char *const *choices,
+		       unsigned choice)
+{
+	if (choice != 0)
+		add(line, ",\"%s\":\"%s\"", what, choices[choice]);
+}
+
+/* Without what is most often so: reading a line costs what it has of bytes. */
 void line_add_lease(struct line *line, const struct lease *lease)
 {
 	add(line, "{\"lease\":\"%016" PRIx64 "\",\"uid\":%u", lease->id, lease->uid);
 	if (lease->pid != 0)
-		add(line, ",\"pid\":%d,\"pid_tag\":\"%" PRIx64 "\"", lease->pid, lease->pid_tag);
+		add(line, ",\"pid\":%d", lease->pid);
+	if (lease->pid_tag != 0)
+		add(line, ",\"pid_tag\":\"%" PRIx64 "\"", lease->pid_tag);
 	if (lease->name) {
 		add(line, ",\"name\":");
 		add_string(line, lease->name);
 	}
-	add(line, ",\"protocol\":\"%s\",\"address\":", protocols[lease->protocol]);
-	add_string(line, lease->address);
+	add_choice(line, "protocol", protocols, lease->protocol);
+	if (strcmp(lease->address, ANY_ADDRESS) != 0) {
+		add(line, ",\"address\":");
+		add_string(line, lease->address);
+	}
 	for (size_t i = 0; i < lease->n_ports; i++)
 		add(line, "%s%u", i == 0 ? ",\"ports\":[" : ",", lease->ports[i].port);
-	add(line,
-	    "],\"hold\":\"%s\",\"until\":\"%s\",\"state\":\"%s\",\"ttl_ms\":%" PRId64
-	    ",\"created_ms\":%" PRId64,
-	    holds[lease->hold], untils[lease->until], states[lease->state], lease->ttl_ms,
-	    lease->created_ms);
+	add(line, "],\"until\":\"%s\"", untils[lease->until]);
+	add_choice(line, "hold", holds, lease->hold);
+	add_choice(line, "state", states, lease->state);
+	if (lease->ttl_ms != 0)
+		add(line, ",\"ttl_ms\":%" PRId64, lease->ttl_ms);
+	add(line, ",\"created_ms\":%" PRId64, lease->created_ms);
 	if (lease->expires_ms != LEASE_NEVER)
 		add(line, ",\"expires_ms\":%" PRId64, lease->expires_ms);
 	add(line, "}\n");
@@ -251,20 +266,26 @@ struct members {
 static int check_members(const struct members *members, struct lease *lease,
 			 struct journal_error *error)
 {
-	unsigned protocol, hold, until, state;
+	unsigned protocol = 0, hold = 0, until = 0, state = 0;
 	int r;
 
-	if ((r = read_hex("lease", members->id, &lease->id, error)) < 0 ||
-	    (r = read_hex("pid_tag", members->pid_tag, &lease->pid_tag, error)) < 0 ||
-	    (r = read_number("uid", members->uid, 0, UINT32_MAX, error)) < 0 ||
-	    (r = read_number("pid", members->pid, 0, INT32_MAX, error)) < 0 ||
-	    (r = read_choice("protocol", members->protocol, protocols, ARRAY_SIZE(protocols),
-			     &protocol, error)) < 0 ||
-	    (r = read_choice("hold", members->hold, holds, ARRAY_SIZE(holds), &hold, error)) < 0 ||
-	    (r = read_choice("until", members->until, untils, ARRAY_SIZE(untils), &until, error)) <
-		    0 ||
-	    (r = read_choice("state", members->state, states, ARRAY_SIZE(states), &state, error)) <
-		    0)
+	r = read_hex("lease", members->id, &lease->id, error);
+	if (r >= 0)
+		r = read_hex("pid_tag", members->pid_tag, &lease->pid_tag, error);
+	if (r >= 0)
+		r = read_number("uid", members->uid, 0, UINT32_MAX, error);
+	if (r >= 0)
+		r = read_number("pid", members->pid, 0, INT32_MAX, error);
+	if (r >= 0)
+		r = read_choice("protocol", members->protocol, protocols, ARRAY_SIZE(protocols),
+				&protocol, error);
+	if (r >= 0)
+		r = read_choice("hold", members->hold, holds, ARRAY_SIZE(holds), &hold, error);
+	if (r >= 0)
+		r = read_choice("until", members->until, untils, ARRAY_SIZE(untils), &until, error);
+	if (r >= 0)
+		r = read_choice("state", members->state, states, ARRAY_SIZE(states), &state, error);
+	if (r < 0)
 		return r;
 
 	lease->uid = (uid_t)members->uid;
@@ -297,19 +318,25 @@ static int replay_lease(json_t *json, struct lease_table *table, struct journal_
 {
 	_cleanup_(freep)
 	struct lease_port *ports = NULL;
-	struct members members = { .pid_tag = "0", .expires_ms = LEASE_NEVER };
+	struct members members = {
+		.pid_tag = "0",
+		.protocol = protocols[LEASE_TCP],
+		.hold = holds[LEASE_SHARED],
+		.state = states[LEASE_HELD],
+		.expires_ms = LEASE_NEVER,
+	};
 	json_error_t json_error;
-	struct lease lease = { 0 };
+	struct lease lease = { .address = ANY_ADDRESS };
 	int r;
 
 	if (json_unpack_ex(
 		    json, &json_error, 0,
-		    "{s:s, s:I, s?I, s?s, s?s, s:s, s:s, s:o, s:s, s:s, s:s, s:I, s:I, s?I !}",
+		    "{s:s, s:I, s?I, s?s, s?s, s?s, s?s, s:o, s:s, s?s, s?s, s?I, s:I, s?I !}",
 		    "lease", &members.id, "uid", &members.uid, "pid", &members.pid, "pid_tag",
 		    &members.pid_tag, "name", &lease.name, "protocol", &members.protocol, "address",
-		    &lease.address, "ports", &members.ports, "hold", &members.hold, "until",
-		    &members.until, "state", &members.state, "ttl_ms", &members.ttl_ms,
-		    "created_ms", &members.created_ms, "expires_ms", &members.expires_ms) < 0)
+		    &lease.address, "ports", &members.ports, "until", &members.until, "hold",
+		    &members.hold, "state", &members.state, "ttl_ms", &members.ttl_ms, "created_ms",
+		    &members.created_ms, "expires_ms", &members.expires_ms) < 0)
 		return bad(error, "not a lease: %s", json_error.text);
 
 	r = check_members(&members, &lease, error);

@@ -306,7 +306,7 @@ static int load(struct journal *journal, struct journal_error *error)
 {
 	_cleanup_(freep)
 	char *text = NULL;
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	journal->fd = openat(journal->directory_fd, JOURNAL_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);

@@ -3,14 +3,16 @@
  * JSON for each change, replayed at start and written anew when most of it is history:
  *
  *	{"journal":"portscand leases","version":1,"boot":"0d1c…"}
- *	{"lease":"a3f19c0e5b7d2481","uid":1000,"name":"web",…,"state":"held",…}	is now like this
- *	{"gone":"a3f19c0e5b7d2481"}						is no more
- *	{"name":"web","uid":1000,"ports":[20417]}				had this port last
+ *	{"lease":"a3f19c0e5b7d2481","uid":1000,"ports":[20417],"until":"claimed",…}
+ *	{"gone":"a3f19c0e5b7d2481"}
+ *	{"name":"web","uid":1000,"ports":[20417]}
  *
- * Times are milliseconds of CLOCK_BOOTTIME, so a lease means something until the next boot only:
- * a journal of another boot is begun anew, and nothing is ever synced to the disk. A line is
- * written by one write(). A last line without an end was being written when the daemon died, its
- * answer was never sent, and it is dropped; anything else that can't be read is an error.
+ * The lease is now like this; it is no more, not even in quarantine; the name had these ports last.
+ * Members of a lease that are as usual are left out: tcp, "*", shared, held, no pid, no name, no
+ * ttl, no end. Times are milliseconds of CLOCK_BOOTTIME, so a lease means something until the next
+ * boot only: a journal of another boot is begun anew, and nothing is ever synced to the disk. A
+ * line is written by one write(). A last line without an end was being written when the daemon
+ * died, its answer was never sent, and it is dropped; anything else that can't be read is an error.
  *
  * Where the file can't be written the journal is opened all the same: what it says is replayed,
  * and each change is refused with the reason until it can be.

@@ -1,4 +1,4 @@
-/* Where leases are linked: by id, name, port, user and deadline. What is kept here agrees always. */
+/* Where leases are linked, by id, name, port, user and deadline; and the counts that go with it. */
 
 #include "lease-internal.h"
 

@@ -1,7 +1,7 @@
 /*
  * names.h: which ports a name had, after its lease is over, so that who asks under that name again
- * gets them again. Names belong to users: two users' "web" are two names. The table is bounded; what
- * was remembered longest ago is forgotten first.
+ * gets them again. Names belong to users: two users' "web" are two names. The table is bounded;
+ * what was remembered longest ago is forgotten first.
  */
 
 #pragma once
