@@ -118,8 +118,11 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def listener(host="127.0.0.1", backlog=16):
-    """A listening socket on a port that the kernel chose: yields the port."""
+def listener(host="127.0.0.1", backlog=1024):
+    """A listening socket on a port that the kernel chose: yields the port.
+
+    The backlog has room for all who sweep this host meanwhile: nobody accepts them.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
         listening.bind((host, 0))

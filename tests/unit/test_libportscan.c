@@ -161,7 +161,7 @@ START_TEST(test_scan)
 	ck_assert_uint_le(seen.n_ports, result.n_ports);
 	for (size_t i = 0; i < result.n_ports; i++)
 		is_there |= result.ports[i] == port;
-	ck_assert(is_there);
+	ck_assert_msg(is_there, "%u is not in %s", port, portscan_last_result(p));
 	portscan_scan_result_clear(&result);
 	close(listening);
 }

@@ -49,6 +49,7 @@ static void on_ended(struct portscan *handle, struct portscan_reply *reply, void
 	snprintf(ended->name, sizeof(ended->name), "%s", reply->error ? reply->error->name : "");
 }
 
+/* What is still under way when a test ends is completed by its teardown: `ended` is to be static. */
 static void start_three(struct ended *ended)
 {
 	struct portscan_check_args args = { .port = 1 };
@@ -66,7 +67,7 @@ START_TEST(test_lost_connection)
 {
 	struct portscan_check_args args = { .port = 1 };
 	struct portscan_check_result result;
-	struct ended ended;
+	static struct ended ended;
 
 	start_three(&ended);
 	ck_assert_int_eq(portscan_dispatch(p), 0);
@@ -84,7 +85,7 @@ END_TEST
 
 START_TEST(test_answer_before_the_end_is_read)
 {
-	struct ended ended;
+	static struct ended ended;
 
 	/* Nothing was sent yet, and sending it fails: SIGPIPE would end the test. */
 	start_three(&ended);
@@ -101,7 +102,7 @@ END_TEST
 
 START_TEST(test_answers_in_pieces_and_in_any_order)
 {
-	struct ended ended;
+	static struct ended ended;
 
 	start_three(&ended);
 	play(RESULT "3");
@@ -125,7 +126,7 @@ END_TEST
 START_TEST(test_answers_that_are_none)
 {
 	static const char *const texts[] = { "garbage\n", "{\"id\":1}\n", "[]\n", "17\n" };
-	struct ended ended;
+	static struct ended ended;
 
 	start_three(&ended);
 	play(texts[_i]);
@@ -137,7 +138,7 @@ END_TEST
 
 START_TEST(test_result_of_the_wrong_type)
 {
-	struct ended ended;
+	static struct ended ended;
 
 	start_three(&ended);
 	play("{\"result\":{\"port\":\"22\"},\"id\":1}\n");
@@ -149,7 +150,7 @@ END_TEST
 
 START_TEST(test_error_for_nobody)
 {
-	struct ended ended;
+	static struct ended ended;
 
 	start_three(&ended);
 	play("{\"jsonrpc\":\"2.0\",\"error\":{\"code\":13,\"message\":\"m\",\"data\":{\"error\":"
@@ -231,14 +232,15 @@ static bool has_file(pid_t pid, int fd)
 START_TEST(test_daemon_of_ones_own)
 {
 	struct portscan_info_result info;
-	sigset_t usr1;
+	sigset_t blocked;
 	int pipes[2];
+	int r;
 
 	set_environment();
 	signal(SIGCHLD, on_sigchld);
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGTERM);
-	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	ck_assert_int_eq(pipe(pipes), 0);
 	setenv("NOTIFY_SOCKET", NOWHERE "/none", 1);
 	setenv("LISTEN_FDS", "7", 1);
@@ -253,7 +255,10 @@ START_TEST(test_daemon_of_ones_own)
 
 	/* It can be ended by the signal that is blocked here. */
 	ck_assert_int_eq(kill((pid_t)info.pid, SIGTERM), 0);
-	ck_assert_int_eq(portscan_info(p, &info), -ECONNRESET);
+	do
+		r = portscan_info(p, &info);
+	while (r == 0);
+	ck_assert(r == -ECONNRESET || r == -EREMOTEIO);
 	portscan_free(p);
 	ck_assert_int_eq(n_sigchld, 0);
 }
