@@ -12,6 +12,9 @@
  */
 #define REFUSED_AGAIN_MAX 64
 
+/* So many ports are drawn from a long list before what is free of it is counted up. */
+#define CHANCES 32
+
 static size_t draw(const struct lease_table *table, size_t n)
 {
 	return (size_t)(table->ops->random(table->userdata) % n);
@@ -134,15 +137,58 @@ static int choose_from_pool(const struct choice *choice)
 	return 0;
 }
 
-static int choose_from_list(const struct choice *choice)
+/* A random port of those in question. */
+static uint16_t draw_port(const struct choice *choice)
 {
 	const struct lease_request *request = choice->request;
+	const struct pool *pool = &choice->table->pool;
+	size_t n = 0, i;
+
+	if (!choice->allowed)
+		return pool->n_free ? pool->free[draw(choice->table, pool->n_free)] : 1;
+
+	for (i = 0; i < request->n_ports; i++)
+		n += (size_t)(request->ports[i].last - request->ports[i].first) + 1;
+	n = draw(choice->table, n);
+	for (i = 0; n > (size_t)(request->ports[i].last - request->ports[i].first); i++)
+		n -= (size_t)(request->ports[i].last - request->ports[i].first) + 1;
+	return (uint16_t)(request->ports[i].first + n);
+}
+
+/* Of a list that is mostly free, without so much as a look at the whole of it. */
+static int choose_by_chance(const struct choice *choice)
+{
+	for (unsigned i = 0; i < CHANCES && !is_complete(choice); i++) {
+		uint16_t port = draw_port(choice);
+		int r;
+
+		if (!is_candidate(choice, port))
+			continue;
+		r = try_port(choice, port);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int choose_from_list(const struct choice *choice)
+{
 	_cleanup_(freep)
 	uint16_t *ports = NULL;
+	const struct lease_request *request = choice->request;
 	size_t n = 0, size = 0;
+	int r;
 
 	for (size_t i = 0; i < request->n_ports; i++)
 		size += (size_t)(request->ports[i].last - request->ports[i].first) + 1;
+
+	/* In a short list the same port would be drawn, and asked of the kernel, again and again. */
+	if (size > CHANCES * 4) {
+		r = choose_by_chance(choice);
+		if (r < 0 || is_complete(choice))
+			return r;
+	}
+
 	ports = calloc(size, sizeof(*ports));
 	if (!ports)
 		return -ENOMEM;
@@ -156,7 +202,6 @@ static int choose_from_list(const struct choice *choice)
 	while (!is_complete(choice) && n > 0) {
 		size_t i = draw(choice->table, n);
 		uint16_t port = ports[i];
-		int r;
 
 		ports[i] = ports[--n];
 		/* Again, for a list that has a port twice. */
@@ -197,31 +242,13 @@ static int try_run(const struct choice *choice, uint32_t first, uint32_t *ret_ba
 	return 1;
 }
 
-/* A random port of those in question. */
-static uint16_t draw_start(const struct choice *choice)
-{
-	const struct lease_request *request = choice->request;
-	const struct pool *pool = &choice->table->pool;
-	size_t n = 0, i;
-
-	if (!choice->allowed)
-		return pool->n_free ? pool->free[draw(choice->table, pool->n_free)] : 1;
-
-	for (i = 0; i < request->n_ports; i++)
-		n += (size_t)(request->ports[i].last - request->ports[i].first) + 1;
-	n = draw(choice->table, n);
-	for (i = 0; n > (size_t)(request->ports[i].last - request->ports[i].first); i++)
-		n -= (size_t)(request->ports[i].last - request->ports[i].first) + 1;
-	return (uint16_t)(request->ports[i].first + n);
-}
-
 /*
  * The first ports in a row from a random one on. A walk over the ports from there, which skips to
  * behind whatever is in the way: so the kernel is asked about no port twice.
  */
 static int choose_run(const struct choice *choice)
 {
-	uint32_t start = draw_start(choice), port = start, bad;
+	uint32_t start = draw_port(choice), port = start, bad;
 	size_t count = choice->request->count;
 	bool around = false;
 

@@ -38,8 +38,7 @@ static int make_set(struct portset **ret_set, const struct lease_range *ranges, 
 		return -ENOMEM;
 
 	for (size_t i = 0; i < n_ranges; i++)
-		for (uint32_t port = ranges[i].first; port <= ranges[i].last; port++)
-			portset_add(set, (uint16_t)port);
+		portset_add(set, ranges[i].first, ranges[i].last);
 	*ret_set = set;
 	return 0;
 }
@@ -49,13 +48,14 @@ static size_t count_choice(const struct choice *choice)
 	const struct pool *pool = &choice->table->pool;
 	size_t n = 0;
 
-	if (!choice->allowed && !choice->excluded)
+	if (choice->allowed)
+		return portset_count(choice->allowed, choice->excluded);
+	if (!choice->excluded)
 		return pool->size;
 
 	for (uint32_t port = 1; port <= UINT16_MAX; port++)
-		if (choice->allowed ? portset_has(choice->allowed, (uint16_t)port)
-				    : pool_has(pool, (uint16_t)port))
-			n += !choice->excluded || !portset_has(choice->excluded, (uint16_t)port);
+		n += pool_has(pool, (uint16_t)port) &&
+		     !portset_has(choice->excluded, (uint16_t)port);
 	return n;
 }
 

@@ -90,8 +90,8 @@ START_TEST(any_truncation_drops_the_last_line_only)
 {
 	struct host *host = host_new();
 	struct lease *lease;
-	char text[4096];
-	size_t size, n_whole;
+	char text[4096], after[4096];
+	size_t size, n_whole, end = 0;
 
 	for (unsigned i = 0; i < 4; i++)
 		ck_assert_int_eq(host_grant(host, i == 1 ? "x" : NULL, 1 + i, &lease), 0);
@@ -102,16 +102,20 @@ START_TEST(any_truncation_drops_the_last_line_only)
 	for (size_t cut = 0; cut <= size; cut++) {
 		size_t n = 0;
 
-		n_whole = 0;
-		for (size_t i = 0; i < cut; i++)
+		n_whole = end = 0;
+		for (size_t i = 0; i < cut; i++) {
 			n_whole += text[i] == '\n';
+			end = text[i] == '\n' ? i + 1 : end;
+		}
 		write_file(text, cut);
 		host = host_new();
 		for (lease = NULL; (lease = lease_table_next(host->table, lease));)
 			n++;
 		check_that(n == (n_whole ? n_whole - 1 : 0));
 
-		/* And it goes on from there. */
+		/* And it goes on from there, without the rest of that line. */
+		if (n_whole > 0)
+			check_that(host_read_file(after, sizeof(after)) == end);
 		check_that(host_grant(host, "next", 1, &lease) == 0);
 		host_free(host_restart(host));
 	}

@@ -295,6 +295,28 @@ START_TEST(choice_from_a_list_is_random)
 }
 END_TEST
 
+START_TEST(long_list_is_given_out_to_the_last)
+{
+	const struct lease_range list[] = { { 3000, 3899 }, { 4000, 4099 } };
+	struct lease_request request = fake_request();
+	bool seen[UINT16_MAX + 1] = { false };
+
+	request.ports = list;
+	request.n_ports = 2;
+	for (uint16_t port = 3000; port < 3100; port++)
+		kernel.taken[port] = true;
+	for (unsigned i = 0; i < 900; i++) {
+		uint16_t port = grant(&request, 0)->ports[0].port;
+
+		check_that(port >= 3100 && port <= 4099 && (port < 3900 || port >= 4000));
+		check_that(!seen[port]);
+		seen[port] = true;
+	}
+	ck_assert_int_eq(refuse(&request), -EADDRNOTAVAIL);
+	ck_assert_uint_eq(lease_table_choice(table), 1000);
+}
+END_TEST
+
 START_TEST(limit_counts_ports_of_a_user)
 {
 	struct lease_request request = fake_request();
@@ -450,6 +472,7 @@ int main(void)
 	tcase_add_test(tests, excluded_ports_are_not_given);
 	tcase_add_test(tests, lists_may_overlap_and_leave_the_pool);
 	tcase_add_test(tests, choice_from_a_list_is_random);
+	tcase_add_test(tests, long_list_is_given_out_to_the_last);
 	tcase_add_test(tests, limit_counts_ports_of_a_user);
 	tcase_add_test(tests, nonsense_is_refused);
 	tcase_add_test(tests, name_is_the_same_lease);
