@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAGIC       "portscand leases"
-#define VERSION     1
-#define ANY_ADDRESS "*"
+#define MAGIC          "portscand leases"
+#define FORMAT_VERSION 1
+#define ANY_ADDRESS    "*"
 
 static const char *const protocols[] = { "tcp", "udp", "both" };
 static const char *const holds[] = { "shared", "exclusive", "none" };
@@ -80,7 +80,7 @@ static void add_string(struct line *line, const char *string)
 
 void line_add_header(struct line *line, const char *boot_id)
 {
-	add(line, "{\"journal\":\"" MAGIC "\",\"version\":%d,\"boot\":", VERSION);
+	add(line, "{\"journal\":\"" MAGIC "\",\"version\":%d,\"boot\":", FORMAT_VERSION);
 	add_string(line, boot_id);
 	add(line, "}\n");
 }
@@ -176,9 +176,9 @@ int line_read_header(const char *text, size_t size, const char *boot_id, bool *r
 		return bad(ret_error, "not the header of a journal: %s", json_error.text);
 	if (strcmp(magic, MAGIC) != 0)
 		return bad(ret_error, "not a journal of leases");
-	if (version != VERSION)
+	if (version != FORMAT_VERSION)
 		return bad(ret_error, "version %lld of the format; this one reads %d",
-			   (long long)version, VERSION);
+			   (long long)version, FORMAT_VERSION);
 
 	*ret_same_boot = strcmp(boot, boot_id) == 0;
 	return 0;

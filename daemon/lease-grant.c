@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static bool are_ranges(const struct lease_range *ranges, size_t n_ranges)
+static bool are_ranges(const struct port_range *ranges, size_t n_ranges)
 {
 	for (size_t i = 0; i < n_ranges; i++)
 		if (ranges[i].first == 0 || ranges[i].last < ranges[i].first)
@@ -26,7 +26,7 @@ static bool is_sound(const struct lease_request *request)
 }
 
 /* *ret_set stays NULL without ranges; the caller frees it. 0 or -ENOMEM. */
-static int make_set(struct portset **ret_set, const struct lease_range *ranges, size_t n_ranges)
+static int make_set(struct portset **ret_set, const struct port_range *ranges, size_t n_ranges)
 {
 	struct portset *set;
 

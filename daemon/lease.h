@@ -31,6 +31,7 @@
 #include "hash.h"
 #include "heap.h"
 #include "list.h"
+#include "portlist.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,10 +48,6 @@ enum lease_protocol { LEASE_TCP, LEASE_UDP, LEASE_BOTH };
 enum lease_hold { LEASE_SHARED, LEASE_EXCLUSIVE, LEASE_UNHELD };
 enum lease_until { LEASE_CLAIMED, LEASE_CONNECTION, LEASE_PROCESS, LEASE_RELEASED };
 enum lease_state { LEASE_HELD, LEASE_IN_USE, LEASE_QUARANTINED };
-
-struct lease_range {
-	uint16_t first, last; /* 1 … 65535, first <= last */
-};
 
 struct lease_port {
 	void *holder; /* what lease_ops::hold returned */
@@ -133,7 +130,7 @@ struct lease_ops {
 };
 
 struct lease_config {
-	const struct lease_range *pool; /* copied */
+	const struct port_range *pool; /* copied */
 	size_t n_pool;
 	int64_t quarantine_ms;  /* 0: none */
 	int64_t claim_grace_ms; /* 0: a claimed lease ends when its listener is seen gone */
@@ -143,9 +140,9 @@ struct lease_request {
 	uid_t uid;
 	pid_t pid;
 	uint64_t pid_tag;
-	const struct lease_range *ports; /* in any order; the choice is random */
-	size_t n_ports;                  /* 0: the pool */
-	const struct lease_range *exclude;
+	const struct port_range *ports; /* in any order; the choice is random */
+	size_t n_ports;                 /* 0: the pool */
+	const struct port_range *exclude;
 	size_t n_exclude;
 	size_t count; /* at least 1 */
 	bool contiguous;

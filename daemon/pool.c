@@ -17,7 +17,7 @@ struct pool_slot {
 	uint8_t state;
 };
 
-int pool_init(struct pool *pool, const struct lease_range *ranges, size_t n_ranges)
+int pool_init(struct pool *pool, const struct port_range *ranges, size_t n_ranges)
 {
 	_cleanup_(pool_deinit)
 	struct pool new = { 0 };

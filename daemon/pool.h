@@ -15,7 +15,7 @@
 
 #define POOL_REFUSED_MS 5000
 
-struct lease_range;
+struct port_range;
 struct pool_slot;
 
 struct pool {
@@ -27,7 +27,7 @@ struct pool {
 };
 
 /* All ports of `ranges` are free; one that comes twice counts once. 0, -EINVAL or -ENOMEM. */
-int pool_init(struct pool *pool, const struct lease_range *ranges, size_t n_ranges);
+int pool_init(struct pool *pool, const struct port_range *ranges, size_t n_ranges);
 void pool_deinit(struct pool *pool);
 
 bool pool_has(const struct pool *pool, uint16_t port);

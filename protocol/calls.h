@@ -205,6 +205,7 @@ extern const char *const state_names[];
 	ROW_INT_OR_NULL(S, pid), \
 	ROW_COUNT(S, age_ms), \
 	ROW_TIME_OR_NULL(S, expires_in_ms), \
+	ROW_PORT_ARRAY(S, lost), \
 	ROW_END
 
 #define LEASE_RESULT(S, lease_fields) \
@@ -299,8 +300,9 @@ struct method_names {
 	const char *varlink;
 };
 
-extern const struct method_names method_check, method_find, method_scan, method_wait, method_who,
-	method_metrics, method_info, method_cancel, method_interface_description;
+extern const struct method_names method_check, method_find, method_scan, method_wait, method_lease,
+	method_renew, method_release, method_leases, method_who, method_metrics, method_info,
+	method_cancel, method_interface_description;
 
 /* What the daemon decodes calls to and encodes results from. Strings are borrowed. */
 
@@ -409,6 +411,8 @@ struct lease_info {
 	int64_t pid; /* 0: unknown */
 	int64_t age_ms;
 	int64_t expires_in_ms; /* -1: never */
+	uint16_t *lost;
+	size_t n_lost;
 };
 
 struct lease_result {

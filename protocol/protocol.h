@@ -17,9 +17,11 @@
 #define PROTOCOL_PRODUCT   "portscand"
 #define PROTOCOL_URL       "https://github.com/portscand/portscand"
 
-#define SOCKET_VARIABLE    "PORTSCAND_SOCKET"
-#define SOCKET_NAME        "portscand.sock"
-#define SOCKET_OF_THE_HOST "/run/" SOCKET_NAME
+#define SOCKET_VARIABLE         "PORTSCAND_SOCKET"
+#define SOCKET_NAME             "portscand.sock"
+#define RUNTIME_DIR_NAME        "portscand"
+#define RUNTIME_DIR_OF_THE_HOST "/run/" RUNTIME_DIR_NAME
+#define SOCKET_OF_THE_HOST      "/run/" SOCKET_NAME
 
 /* Bytes of one message to the daemon, its ending apart. */
 #define MESSAGE_MAX 131072u

@@ -28,7 +28,7 @@ static void erase(void *userdata, const struct lease *lease)
 
 int host_open(struct host *host, const char *boot_id, struct journal_error *ret_error)
 {
-	const struct lease_range pool = { 20000, 29999 };
+	const struct port_range pool = { 20000, 29999 };
 	const struct lease_config config = { &pool, 1, 10000, 5000 };
 	int r;
 

@@ -91,7 +91,7 @@ const struct lease_ops fake_ops = {
 
 struct lease_table *fake_table(struct fake_kernel *kernel)
 {
-	const struct lease_range pool = { POOL_FIRST, POOL_LAST };
+	const struct port_range pool = { POOL_FIRST, POOL_LAST };
 	const struct lease_config config = {
 		.pool = &pool,
 		.n_pool = 1,

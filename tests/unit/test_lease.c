@@ -36,7 +36,7 @@ static int refuse(const struct lease_request *request)
 	return r;
 }
 
-static struct lease_request request_for(const struct lease_range *range)
+static struct lease_request request_for(const struct port_range *range)
 {
 	struct lease_request request = fake_request();
 
@@ -114,7 +114,7 @@ END_TEST
 
 START_TEST(protocols_share_a_port_number)
 {
-	const struct lease_range one = { 8080, 8080 };
+	const struct port_range one = { 8080, 8080 };
 	struct lease_request request = request_for(&one);
 
 	grant(&request, 0);
@@ -167,7 +167,7 @@ END_TEST
 
 START_TEST(all_or_nothing)
 {
-	const struct lease_range ten = { 8000, 8009 };
+	const struct port_range ten = { 8000, 8009 };
 	struct lease_request request = request_for(&ten);
 
 	kernel.taken[8003] = true;
@@ -210,7 +210,7 @@ END_TEST
 START_TEST(contiguous_ports_are_in_a_row)
 {
 	struct lease_request request = fake_request();
-	const struct lease_range list[] = { { 65530, 65535 }, { 1024, 1027 }, { 9000, 9002 } };
+	const struct port_range list[] = { { 65530, 65535 }, { 1024, 1027 }, { 9000, 9002 } };
 
 	for (unsigned port = POOL_FIRST; port <= POOL_LAST; port += 5)
 		kernel.taken[port] = true;
@@ -242,8 +242,8 @@ END_TEST
 
 START_TEST(excluded_ports_are_not_given)
 {
-	const struct lease_range exclude[] = { { POOL_FIRST, 2097 }, { 2099, 60000 } };
-	const struct lease_range list = { 2090, 2110 };
+	const struct port_range exclude[] = { { POOL_FIRST, 2097 }, { 2099, 60000 } };
+	const struct port_range list = { 2090, 2110 };
 	struct lease_request request = fake_request();
 
 	request.exclude = exclude;
@@ -263,7 +263,7 @@ END_TEST
 
 START_TEST(lists_may_overlap_and_leave_the_pool)
 {
-	const struct lease_range list[] = { { 3000, 3002 }, { 3001, 3003 }, { 2199, 2199 } };
+	const struct port_range list[] = { { 3000, 3002 }, { 3001, 3003 }, { 2199, 2199 } };
 	struct lease_request request = fake_request();
 	struct lease_counts counts;
 
@@ -280,7 +280,7 @@ END_TEST
 
 START_TEST(choice_from_a_list_is_random)
 {
-	const struct lease_range list = { 5000, 5099 };
+	const struct port_range list = { 5000, 5099 };
 	struct lease_request request = request_for(&list);
 	size_t n_in_order = 0;
 	uint16_t last = 0;
@@ -297,7 +297,7 @@ END_TEST
 
 START_TEST(long_list_is_given_out_to_the_last)
 {
-	const struct lease_range list[] = { { 3000, 3899 }, { 4000, 4099 } };
+	const struct port_range list[] = { { 3000, 3899 }, { 4000, 4099 } };
 	struct lease_request request = fake_request();
 	bool seen[UINT16_MAX + 1] = { false };
 
@@ -343,7 +343,7 @@ END_TEST
 
 START_TEST(nonsense_is_refused)
 {
-	const struct lease_range zero = { 0, 5 }, reversed = { 9, 8 };
+	const struct port_range zero = { 0, 5 }, reversed = { 9, 8 };
 	struct lease_request request = fake_request();
 	char name[LEASE_NAME_MAX + 2];
 
@@ -378,7 +378,7 @@ END_TEST
 
 START_TEST(name_is_the_same_lease)
 {
-	const struct lease_range elsewhere = { 7000, 7000 };
+	const struct port_range elsewhere = { 7000, 7000 };
 	struct lease_request request = fake_request();
 	struct list first, second;
 	struct lease *lease;

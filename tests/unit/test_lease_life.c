@@ -70,7 +70,7 @@ END_TEST
 
 START_TEST(quarantine_lets_go_of_idle_ports)
 {
-	const struct lease_range list = { 4000, 4003 };
+	const struct port_range list = { 4000, 4003 };
 	struct lease_request request = fake_request();
 	struct lease *lease;
 
@@ -89,7 +89,7 @@ END_TEST
 
 START_TEST(no_quarantine_if_none_is_configured)
 {
-	const struct lease_range pool = { 6000, 6000 };
+	const struct port_range pool = { 6000, 6000 };
 	const struct lease_config config = { .pool = &pool, .n_pool = 1 };
 	struct lease *lease;
 
@@ -323,7 +323,7 @@ END_TEST
 /* A table of its own for 10,000 leases out of a pool of as many. */
 static struct lease_table *large_table(void)
 {
-	const struct lease_range pool = { 20000, 29999 };
+	const struct port_range pool = { 20000, 29999 };
 	const struct lease_config config = { .pool = &pool, .n_pool = 1, .quarantine_ms = 10000 };
 	struct lease_table *large;
 

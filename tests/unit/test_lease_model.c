@@ -159,12 +159,12 @@ static bool expire_one(struct model *model)
 
 struct wish {
 	struct lease_request request;
-	struct lease_range ports[3], exclude[2];
+	struct port_range ports[3], exclude[2];
 	unsigned user, name;
 	int owner;
 };
 
-static bool in(const struct lease_range *ranges, size_t n, uint16_t port)
+static bool in(const struct port_range *ranges, size_t n, uint16_t port)
 {
 	for (size_t i = 0; i < n; i++)
 		if (port >= ranges[i].first && port <= ranges[i].last)
@@ -207,7 +207,7 @@ static bool could_be_had(struct model *model, const struct wish *wish)
 	return n >= wish->request.count;
 }
 
-static void make_range(struct model *model, struct lease_range *range, unsigned max)
+static void make_range(struct model *model, struct port_range *range, unsigned max)
 {
 	range->first = (uint16_t)(PORT_LOW + pick(model, PORT_HIGH - PORT_LOW - max));
 	range->last = (uint16_t)(range->first + pick(model, max));
