@@ -17,14 +17,15 @@ void leases_free(struct leases *leases)
 	if (!leases)
 		return;
 	leases_stop_watchers(leases);
-	/* Only frees: what is written down and parked is there after a restart. */
+	/* First: what is let go of below is not to be taken out of it, but there after a restart. */
+	parking_free(leases->parking);
 	if (leases->table)
 		lease_table_free(leases->table);
 	owners_free(leases);
 	journal_free(leases->journal);
-	parking_free(leases->parking);
 	process_table_free(leases->processes);
 	bitmap_deinit(&leases->listening);
+	bitmap_deinit(&leases->taken);
 	free(leases);
 }
 
@@ -115,37 +116,13 @@ static int open_parking(struct leases *leases, struct passed *passed)
 	return finds_init(&leases->finds, &sockets);
 }
 
-/* Leases of processes that are gone end; the others are watched again. */
-static void watch_processes(struct leases *leases)
-{
-	int64_t now = leases_now();
-	struct lease *lease = lease_table_next(leases->table, NULL);
-
-	while (lease) {
-		struct lease *next = lease_table_next(leases->table, lease);
-		struct owner *owner;
-		int r;
-
-		if (lease->until == LEASE_PROCESS && lease->state != LEASE_QUARANTINED) {
-			r = leases_watch_process(leases, lease->pid, &owner);
-			if (r >= 0 && lease->pid_tag != process_tag(lease->pid))
-				r = -ESRCH;
-			if (r >= 0)
-				lease_table_set_owner(lease, &owner->owned);
-			else
-				lease_table_end(leases->table, lease, now);
-		}
-		lease = next;
-	}
-}
-
 static void resume(struct leases *leases)
 {
 	struct lease_counts counts;
 	size_t n_lost;
 
 	leases->is_restoring = false;
-	watch_processes(leases);
+	leases_watch_processes(leases);
 	n_lost = lease_table_resume(leases->table, leases_now());
 	finds_deinit(&leases->finds);
 	lease_table_count(leases->table, &counts);
@@ -174,6 +151,8 @@ int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed 
 	list_init(&leases->next_looks);
 	leases_init_watchers(leases);
 	r = bitmap_init(&leases->listening, PORT_MAX + 1);
+	if (r >= 0)
+		r = bitmap_init(&leases->taken, PORT_MAX + 1);
 	if (r >= 0)
 		r = process_table_new(&leases->processes, daemon->loop);
 	if (r >= 0)

@@ -82,8 +82,8 @@ class Test(unittest.TestCase):
 
     def setUp(self):
         self.daemon = self.enterContext(Daemon(*self.options))
-        self.client = self.daemon.client()
-        self.addCleanup(self.client.close)
+        self.client = self.enterContext(self.daemon.client())
+        self.leases()
 
     def lease(self, client=None, **params):
         answer = (client or self.client).call("lease", params)
