@@ -72,6 +72,8 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 	const struct config *config = &request->daemon->config;
 	size_t checked;
 
+	if (params)
+		leases_count_refusal(leases);
 	switch (error) {
 	case EADDRNOTAVAIL:
 		checked = lease_table_choice(leases_table(leases));
@@ -119,8 +121,9 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 		break;
 	case EACCES:
 		request_fail(request, ERROR_PERMISSION_DENIED,
-			     json_pack("{ss}", "detail", "ports below 1024 are privileged"),
-			     "the daemon may not bind ports below 1024; give others");
+			     json_pack("{ss}", "detail", "the port is privileged"),
+			     "ports below 1024 are for root, and for a daemon that may bind "
+			     "them; give others");
 		break;
 	case EIO:
 		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
@@ -247,6 +250,16 @@ static int look_for_time_wait(struct request *request, uint16_t port)
 	return 0;
 }
 
+/* Nobody else's, that is. */
+static bool may_be_time_wait(const struct request *request)
+{
+	const struct lease_params *params = request->params;
+	const struct lease *other = lease_table_find_port(leases_table(request->daemon->leases),
+							  params->ports.ranges[0].first);
+
+	return !other || (params->name && other->state == LEASE_QUARANTINED);
+}
+
 int lease_start(struct request *request)
 {
 	const struct lease_params *params = request->params;
@@ -257,7 +270,7 @@ int lease_start(struct request *request)
 		return 0;
 	r = grant(request, false, &lease);
 	if (r == -EADDRNOTAVAIL && params->ports.n_ports == 1 && params->count == 1 &&
-	    !leases_have(request->daemon->leases, params->ports.ranges[0].first))
+	    may_be_time_wait(request))
 		return look_for_time_wait(request, params->ports.ranges[0].first);
 	if (r < 0)
 		lease_fail(request, -r, params);

@@ -30,14 +30,14 @@ struct lease_table *leases_table(struct leases *leases)
 	return leases->table;
 }
 
-struct leases_counters *leases_counters(struct leases *leases)
-{
-	return &leases->counters;
-}
-
 bool leases_have(const struct leases *leases, uint16_t port)
 {
 	return lease_table_find_port(leases->table, port);
+}
+
+void leases_count_refusal(struct leases *leases)
+{
+	leases->n_refused++;
 }
 
 int leases_problem(const struct leases *leases)
@@ -318,8 +318,6 @@ int leases_grant(struct leases *leases, struct lease_request *request, bool allo
 	}
 	if (owner && list_empty(&owner->owned))
 		owner_free(owner);
-	if (r < 0)
-		leases->counters.refused++;
 	leases_changed(leases);
 	return r;
 }

@@ -13,10 +13,6 @@
 struct daemon;
 struct leases;
 
-struct leases_counters {
-	uint64_t refused; /* requests */
-};
-
 /*
  * Opens the journal, takes over the sockets that were parked, and holds again what is to be held.
  * Which of `passed` are its own it takes. 0; or -errno after it has logged why. Where the runtime
@@ -29,7 +25,6 @@ void leases_free(struct leases *leases);
 int64_t leases_now(void);
 
 struct lease_table *leases_table(struct leases *leases);
-struct leases_counters *leases_counters(struct leases *leases);
 
 /* Whether `port` is leased, or quarantined after it was. O(1). */
 bool leases_have(const struct leases *leases, uint16_t port);
@@ -70,6 +65,13 @@ int leases_descriptors(struct lease *lease, bool listening, int fds[static LEASE
 
 /* They are with the client now: of an exclusive port the daemon keeps none. */
 void leases_handed_over(struct leases *leases, struct lease *lease);
+
+/* A request for a lease was refused, after as many tries as it took. */
+void leases_count_refusal(struct leases *leases);
+
+/* Appends their metrics. 0 or -ENOMEM. */
+struct buffer;
+int leases_put_metrics(struct buffer *buffer, const struct leases *leases);
 
 /* Why leases_grant() failed with -EIO, an errno: the lease could not be written down. */
 int leases_problem(const struct leases *leases);

@@ -31,13 +31,14 @@ struct leases {
 	ev_timer deadline, look, tidy;
 	struct sockdiag_query query;
 	bool is_looking;
-	bool holds_lost;         /* after the look */
-	struct list looks;       /* of leases_look::link */
-	struct list next_looks;  /* the same: they came after the look had begun */
-	struct bitmap listening; /* by port, where somebody else than we has a socket */
-	struct bitmap taken;     /* lost ports that the log has told of */
-	bool has_looked;         /* `listening` is of now */
-	struct leases_counters counters;
+	bool holds_lost;            /* after the look */
+	struct list looks;          /* of leases_look::link */
+	struct list next_looks;     /* the same: they came after the look had begun */
+	struct bitmap listening;    /* by port, where somebody else than we has a socket */
+	struct bitmap taken;        /* lost ports that the log has told of */
+	bool has_looked;            /* `listening` is of now */
+	uint64_t n_refused;         /* requests */
+	uint16_t first_port_of_all; /* below it are root's */
 };
 
 /* For lease_table_new(), with the struct leases as userdata. */

@@ -2,6 +2,7 @@
 #include "log.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-id128.h>
@@ -135,6 +136,20 @@ static void resume(struct leases *leases)
 	leases_changed(leases);
 }
 
+/* What users other than root may bind; without the sysctl it is as it always was. */
+static uint16_t first_unprivileged_port(void)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	unsigned port = 1024;
+
+	if (file) {
+		if (fscanf(file, "%u", &port) != 1 || port > PORT_MAX)
+			port = 1024;
+		fclose(file);
+	}
+	return (uint16_t)port;
+}
+
 int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed *passed)
 {
 	_cleanup_(leases_freep)
@@ -146,6 +161,7 @@ int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed 
 		return -ENOMEM;
 	leases->daemon = daemon;
 	leases->is_restoring = true;
+	leases->first_port_of_all = first_unprivileged_port();
 	list_init(&leases->owners);
 	list_init(&leases->looks);
 	list_init(&leases->next_looks);

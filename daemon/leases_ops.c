@@ -10,6 +10,9 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 	struct holding *holding;
 	int r;
 
+	/* That we may is no reason why everybody should. */
+	if (lease->uid != 0 && port < leases->first_port_of_all)
+		return -EACCES;
 	r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
 	if (r < 0)
 		return r;

@@ -51,6 +51,8 @@ void portserver_answer(struct connection *connection, const char *data, size_t s
 
 	if (r >= 0)
 		r = leases_grant(daemon->leases, &request, false, &lease);
+	if (r < 0 && daemon->leases)
+		leases_count_refusal(daemon->leases);
 	if (r < 0) {
 		log_debug("no port for %.*s: %s", (int)size, data, strerror(-r));
 		return;
