@@ -73,9 +73,10 @@ class Test(unittest.TestCase):
     """A daemon and a client of its own for each test."""
 
     options = ["--quarantine-ms", "500"]
+    daemon_options = {}
 
     def setUp(self):
-        self.daemon = self.enterContext(Daemon(*self.options))
+        self.daemon = self.enterContext(Daemon(*self.options, **self.daemon_options))
         self.connect()
 
     def connect(self):
