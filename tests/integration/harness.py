@@ -160,15 +160,17 @@ class Daemon:
         """A connected socket, of the caller's. uid: who connects; for root only."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
-        if uid is None:
-            connection.connect(self.path)
-            return connection
-        os.chmod(self.directory, 0o755)
-        os.seteuid(uid)
+        if uid is not None:
+            os.chmod(self.directory, 0o755)
+            os.seteuid(uid)
         try:
             connection.connect(self.path)
+        except BaseException:
+            connection.close()
+            raise
         finally:
-            os.seteuid(0)
+            if uid is not None:
+                os.seteuid(0)
         return connection
 
     def client(self, timeout=30, uid=None):
