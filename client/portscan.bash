@@ -2,7 +2,7 @@
 
 _portscan() {
 	local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command
-	local commands="check find scan wait info metrics call help"
+	local commands="check find scan wait who info metrics call help"
 
 	COMPREPLY=()
 	case $previous in
@@ -11,11 +11,15 @@ _portscan() {
 		return
 		;;
 	--via)
-		mapfile -t COMPREPLY < <(compgen -W connect -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "connect table bind" -- "$word")
 		return
 		;;
 	--order)
 		mapfile -t COMPREPLY < <(compgen -W "first any random" -- "$word")
+		return
+		;;
+	--protocol)
+		mapfile -t COMPREPLY < <(compgen -W "tcp udp both" -- "$word")
 		return
 		;;
 	--timeout | --count | --exclude | --deadline | --interval)

@@ -30,7 +30,7 @@ class Directory(unittest.TestCase):
         self.directory = directory
         enter = ["nsenter", "-t", str(self.namespace.pid), "-m", "--"]
         self.daemon = self.enterContext(Daemon("--runtime-dir", directory, *options,
-                                               prefix=enter))
+                                               wrapper=enter))
         self.client = self.enterContext(self.daemon.client())
         self.run_inside("true")
 
@@ -100,7 +100,7 @@ class Directory(unittest.TestCase):
 
 class FileSize(Test):
     # RLIMIT_FSIZE comes with a signal besides, which Python would have it ignore.
-    daemon_options = {"prefix": ["env", "--default-signal=XFSZ"]}
+    daemon_options = {"wrapper": ["env", "--default-signal=XFSZ"]}
 
     def test_a_limit_of_the_file(self):
         resource.prlimit(self.daemon.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
