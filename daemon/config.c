@@ -16,6 +16,10 @@ static const char help[] =
 	"                     may be given more than once. Not used when sockets are\n"
 	"                     passed in. [/run/portscand.sock for root, else\n"
 	"                     $XDG_RUNTIME_DIR/portscand.sock]\n"
+	"  --runtime-dir DIR  where leases are written down [$RUNTIME_DIRECTORY, else\n"
+	"                     /run/portscand or $XDG_RUNTIME_DIR/portscand]\n"
+	"  --pool PORTS       what lease takes from when not told [20000-29999]\n"
+	"  --quarantine-ms N  how long a port rests after a lease [10000]\n"
 	"  --window N         probes under way at once to one foreign host [1024]\n"
 	"  --log-level LEVEL  err, warning, notice, info or debug [info]\n"
 	"  --help, --version  what they say\n"
@@ -25,6 +29,9 @@ static const char help[] =
 
 enum option_id {
 	OPTION_SOCKET = 256,
+	OPTION_RUNTIME_DIR,
+	OPTION_POOL,
+	OPTION_QUARANTINE_MS,
 	OPTION_WINDOW,
 	OPTION_LOG_LEVEL,
 	OPTION_HELP,
@@ -33,6 +40,9 @@ enum option_id {
 
 static const struct option options[] = {
 	{ "socket", required_argument, NULL, OPTION_SOCKET },
+	{ "runtime-dir", required_argument, NULL, OPTION_RUNTIME_DIR },
+	{ "pool", required_argument, NULL, OPTION_POOL },
+	{ "quarantine-ms", required_argument, NULL, OPTION_QUARANTINE_MS },
 	{ "window", required_argument, NULL, OPTION_WINDOW },
 	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "help", no_argument, NULL, OPTION_HELP },
@@ -46,16 +56,49 @@ static int refuse(const char *option, const char *given, const char *allowed)
 	return -EINVAL;
 }
 
-static int set_window(struct config *config, const char *text)
+/* A number and nothing else; -EINVAL also for one that is not from `min` to `max`. */
+static int parse_number(const char *text, unsigned min, unsigned max, unsigned *ret_number)
 {
 	char *end;
 	unsigned long value;
 
 	errno = 0;
 	value = strtoul(text, &end, 10);
-	if (errno || *text < '0' || *text > '9' || *end || value < 1 || value > 65535)
+	if (errno || *text < '0' || *text > '9' || *end || value < min || value > max)
+		return -EINVAL;
+	*ret_number = (unsigned)value;
+	return 0;
+}
+
+static int set_window(struct config *config, const char *text)
+{
+	if (parse_number(text, 1, 65535, &config->window) < 0)
 		return refuse("window", text, "a number from 1 to 65535");
-	config->window = (unsigned)value;
+	return 0;
+}
+
+static int set_quarantine(struct config *config, const char *text)
+{
+	unsigned value;
+
+	if (parse_number(text, 0, 86400000, &value) < 0)
+		return refuse("quarantine-ms", text, "milliseconds, from 0 to 86400000");
+	config->quarantine_ms = value;
+	return 0;
+}
+
+static int set_pool(struct config *config, const char *text)
+{
+	const char *why;
+	struct portlist pool;
+	int r = portlist_parse(&pool, text, &why);
+
+	if (r == -EINVAL)
+		return refuse("pool", text, "ports such as 20000-29999");
+	if (r < 0)
+		return r;
+	portlist_deinit(&config->pool);
+	config->pool = pool;
 	return 0;
 }
 
@@ -76,6 +119,13 @@ static int set_option(struct config *config, int option)
 	switch (option) {
 	case OPTION_SOCKET:
 		return add_socket(config, optarg);
+	case OPTION_RUNTIME_DIR:
+		config->runtime_dir = optarg;
+		return 0;
+	case OPTION_POOL:
+		return set_pool(config, optarg);
+	case OPTION_QUARANTINE_MS:
+		return set_quarantine(config, optarg);
 	case OPTION_WINDOW:
 		return set_window(config, optarg);
 	case OPTION_LOG_LEVEL:
@@ -89,9 +139,8 @@ static int set_option(struct config *config, int option)
 	}
 }
 
-int config_parse(struct config *ret_config, int argc, char *argv[])
+static int parse_options(struct config *config, int argc, char *argv[])
 {
-	struct config config = { .window = WINDOW_DEFAULT, .log_priority = -1 };
 	int option, r;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -103,7 +152,7 @@ int config_parse(struct config *ret_config, int argc, char *argv[])
 			puts("portscand " VERSION);
 			return fflush(stdout) == 0 ? 0 : -EINVAL;
 		}
-		r = set_option(&config, option);
+		r = set_option(config, option);
 		if (r < 0)
 			return r;
 	}
@@ -112,6 +161,32 @@ int config_parse(struct config *ret_config, int argc, char *argv[])
 			argv[optind]);
 		return -EINVAL;
 	}
+	return 1;
+}
+
+int config_parse(struct config *ret_config, int argc, char *argv[])
+{
+	struct config config = {
+		.quarantine_ms = QUARANTINE_DEFAULT,
+		.leases_per_user = LEASES_PER_USER,
+		.window = WINDOW_DEFAULT,
+		.log_priority = -1,
+	};
+	const char *why;
+	int r;
+
+	r = portlist_parse(&config.pool, POOL_DEFAULT, &why);
+	if (r >= 0)
+		r = parse_options(&config, argc, argv);
+	if (r <= 0) {
+		config_deinit(&config);
+		return r;
+	}
 	*ret_config = config;
 	return 1;
+}
+
+void config_deinit(struct config *config)
+{
+	portlist_deinit(&config->pool);
 }

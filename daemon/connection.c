@@ -1,8 +1,10 @@
 #include "connection.h"
 
 #include "daemon.h"
+#include "leases.h"
 #include "log.h"
 #include "message.h"
+#include "portserver.h"
 #include "request.h"
 #include "server.h"
 
@@ -42,13 +44,18 @@ void connection_free(struct connection *connection)
 		request_drop(list_first(&connection->requests, struct request, link));
 	while (!list_empty(&connection->batches))
 		close_batch(connection, list_first(&connection->batches, struct batch, link));
+	if (!list_empty(&connection->leases)) {
+		lease_table_end_owned(leases_table(daemon->leases), &connection->leases,
+				      leases_now());
+		leases_changed(daemon->leases);
+	}
 	turn_cancel(&connection->turn);
 	hangup_unwatch(daemon->hangups, &connection->hangup);
 	ev_io_stop(daemon->loop, &connection->readable);
 	ev_io_stop(daemon->loop, &connection->writable);
 	close(connection->fd);
 	frame_reader_deinit(&connection->input);
-	buffer_deinit(&connection->output);
+	output_deinit(&connection->output);
 	list_remove(&connection->link);
 	free(connection);
 	server_connection_ended(daemon->server, ends_daemon);
@@ -56,7 +63,7 @@ void connection_free(struct connection *connection)
 
 bool connection_is_behind(const struct connection *connection)
 {
-	return buffer_size(&connection->output) > UNSENT_MAX;
+	return buffer_size(&connection->output.buffer) > UNSENT_MAX;
 }
 
 /* No more is taken in: the client is answered what is under way, and then it is over. */
@@ -74,7 +81,7 @@ static void answer_unread(struct connection *connection, enum dialect dialect,
 	struct envelope envelope = { .dialect = dialect, .versioned = true, .id = id };
 
 	metrics_count_error(&connection->daemon->metrics, error->code);
-	if (message_put_error(&connection->output, &envelope, false, error) < 0)
+	if (message_put_error(&connection->output.buffer, &envelope, false, error) < 0)
 		log_warning("out of memory: an answer is lost");
 }
 
@@ -132,7 +139,8 @@ static void end_batch_if_done(struct connection *connection, struct batch *batch
 	if (buffer_size(answers) > 0) {
 		buffer_data(answers)[0] = '[';
 		if (buffer_puts(answers, "]\n") < 0 ||
-		    buffer_put(&connection->output, buffer_data(answers), buffer_size(answers)) < 0)
+		    buffer_put(&connection->output.buffer, buffer_data(answers),
+			       buffer_size(answers)) < 0)
 			log_warning("out of memory: the answers to a batch are lost");
 	}
 	close_batch(connection, batch);
@@ -161,6 +169,11 @@ static int start_message(struct connection *connection, const struct frame *fram
 	json_t *message = NULL;
 	int r;
 
+	if (dialect == DIALECT_JSONRPC && portserver_is_message(frame->data, frame->size)) {
+		portserver_answer(connection, frame->data, frame->size);
+		end_input(connection);
+		return 0;
+	}
 	r = message_parse(&message, frame->data, frame->size, &error);
 	frame_reader_done(&connection->input);
 	if (r == -EBADMSG && dialect == DIALECT_JSONRPC) {
@@ -202,11 +215,14 @@ static int work_off_one(struct connection *connection)
 
 static void set_throttle(struct connection *connection)
 {
-	size_t unsent = buffer_size(&connection->output);
+	size_t unsent = buffer_size(&connection->output.buffer);
+	size_t n_fds = connection->output.n_fds;
 
-	if (unsent > UNSENT_MAX || connection->n_under_way >= UNDER_WAY_MAX)
+	if (unsent > UNSENT_MAX || connection->n_under_way >= UNDER_WAY_MAX ||
+	    n_fds > UNSENT_FDS_MAX)
 		connection->is_throttled = true;
-	else if (unsent <= UNSENT_MAX / 2 && connection->n_under_way <= UNDER_WAY_MAX / 2)
+	else if (unsent <= UNSENT_MAX / 2 && connection->n_under_way <= UNDER_WAY_MAX / 2 &&
+		 n_fds <= UNSENT_FDS_MAX / 2)
 		connection->is_throttled = false;
 }
 
@@ -235,23 +251,6 @@ static int work_off(struct connection *connection)
 	return r;
 }
 
-static int send_output(struct connection *connection)
-{
-	struct buffer *output = &connection->output;
-
-	while (buffer_size(output) > 0) {
-		ssize_t size = send(connection->fd, buffer_data(output), buffer_size(output),
-				    MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (size < 0 && errno == EINTR)
-			continue;
-		if (size < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		buffer_consume(output, (size_t)size);
-	}
-	return 0;
-}
-
 static void resume_deferred(struct connection *connection)
 {
 	while (!list_empty(&connection->deferred) && !connection_is_behind(connection)) {
@@ -266,7 +265,7 @@ static void resume_deferred(struct connection *connection)
 static bool is_over(const struct connection *connection)
 {
 	return connection->is_input_ended && list_empty(&connection->requests) &&
-	       list_empty(&connection->batches) && buffer_size(&connection->output) == 0 &&
+	       list_empty(&connection->batches) && buffer_size(&connection->output.buffer) == 0 &&
 	       !turn_is_queued(&connection->turn);
 }
 
@@ -274,7 +273,7 @@ static bool is_over(const struct connection *connection)
 static int set_watchers(struct connection *connection)
 {
 	struct daemon *daemon = connection->daemon;
-	bool has_output = buffer_size(&connection->output) > 0;
+	bool has_output = buffer_size(&connection->output.buffer) > 0;
 	bool is_queued = turn_is_queued(&connection->turn);
 	bool wants_input = connection->is_discarding ||
 			   (!connection->is_input_ended && !connection->is_throttled &&
@@ -302,11 +301,11 @@ static int work(struct connection *connection)
 	if (!connection->is_discarding && !turn_is_queued(&connection->turn))
 		r = work_off(connection);
 	if (r >= 0)
-		r = send_output(connection);
+		r = output_send(&connection->output, connection->fd);
 	if (r < 0)
 		return r;
 	resume_deferred(connection);
-	r = send_output(connection);
+	r = output_send(&connection->output, connection->fd);
 	if (connection->is_throttled) {
 		set_throttle(connection);
 		if (!connection->is_throttled)
@@ -404,6 +403,7 @@ int connection_new(struct connection **ret_connection, struct daemon *daemon, in
 	}
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
 	connection->uid = peer.uid;
+	connection->pid = peer.pid;
 	connection->daemon = daemon;
 	connection->fd = fd;
 	connection->hangup.gone = on_hangup;
@@ -411,6 +411,8 @@ int connection_new(struct connection **ret_connection, struct daemon *daemon, in
 	list_init(&connection->requests);
 	list_init(&connection->deferred);
 	list_init(&connection->batches);
+	list_init(&connection->leases);
+	output_init(&connection->output);
 	turn_init(&connection->turn, on_turn);
 	ev_io_init(&connection->readable, on_readable, fd, EV_READ);
 	ev_io_init(&connection->writable, on_writable, fd, EV_WRITE);
@@ -438,7 +440,7 @@ void connection_shut_down(struct connection *connection)
 struct buffer *connection_answer_begin(struct connection *connection, struct batch *batch)
 {
 	if (!batch)
-		return &connection->output;
+		return &connection->output.buffer;
 	/* Becomes the array's bracket in the end, and before the others it is what it is. */
 	if (buffer_put_char(&batch->answers, ',') < 0)
 		return NULL;

@@ -8,6 +8,7 @@
 #include "frame.h"
 #include "hangup.h"
 #include "list.h"
+#include "output.h"
 #include "protocol.h"
 #include "turn.h"
 
@@ -32,14 +33,16 @@ struct connection {
 	struct daemon *daemon;
 	int fd;
 	uid_t uid; /* of the client, as of its connect() */
+	pid_t pid;
 	ev_io readable, writable;
 	struct hangup hangup;
 	struct turn turn; /* has input that is not worked off */
 	struct frame_reader input;
-	struct buffer output;
+	struct output output;
 	struct list requests; /* of request::link */
 	struct list deferred; /* of request::deferred_link */
 	struct list batches;  /* of batch::link */
+	struct list leases;   /* that end with the connection, of lease::owner_link */
 	struct batch *batch;  /* whose calls are being started */
 	size_t n_under_way;
 	size_t n_discarded;  /* bytes of input */

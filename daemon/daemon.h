@@ -13,6 +13,7 @@
 
 #include <ev.h>
 
+struct leases;
 struct server;
 
 struct daemon {
@@ -24,6 +25,7 @@ struct daemon {
 	struct hangups *hangups;
 	struct sockdiag *sockdiag;
 	struct cgroups *cgroups;
+	struct leases *leases; /* NULL: one client's own daemon has none */
 	struct server *server;
 	struct metrics metrics;
 	ev_tstamp started;

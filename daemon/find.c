@@ -1,9 +1,11 @@
 #include "bitmap.h"
 #include "daemon.h"
+#include "leases.h"
 #include "listing.h"
 #include "local.h"
 #include "look.h"
 #include "methods.h"
+#include "route.h"
 #include "target.h"
 
 #include <sys/random.h>
@@ -19,6 +21,7 @@ struct find {
 	struct bitmap decided, matching;
 	struct portlist_cursor cursor; /* of the first that is not decided */
 	size_t first_undecided;
+	bool is_local;               /* leases are for ports of this host */
 	struct sweep_result failure; /* of a strict look at a closed port */
 	struct find_result result;
 };
@@ -76,6 +79,10 @@ static bool matches(struct find *find, const struct verdict *verdict)
 	const struct find_params *params = find->request->params;
 
 	if (verdict->status != params->status)
+		return false;
+	if (params->status == STATUS_CLOSED && !params->include_leased && find->is_local &&
+	    find->request->daemon->leases &&
+	    leases_have(find->request->daemon->leases, verdict->port))
 		return false;
 	if (!params->strict || verdict->status != STATUS_CLOSED)
 		return true;
@@ -280,6 +287,8 @@ static void on_ready(struct target *target)
 	const struct find_params *params = find->request->params;
 	int r;
 
+	for (size_t i = 0; i < target->addresses.n_addresses; i++)
+		find->is_local |= route_is_local(&target->addresses.addresses[i]);
 	if (params->via == VIA_TABLE)
 		r = listing_start(&find->listing, &target->addresses);
 	else

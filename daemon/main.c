@@ -1,8 +1,10 @@
 #include "daemon.h"
+#include "leases.h"
 #include "log.h"
 #include "server.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,22 +121,32 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-static int add_default_socket(struct config *config)
+/* "%s/NAME" in the user's runtime directory, or the host's; NULL if there is none. */
+static const char *default_path(char *space, size_t size, const char *of_the_host, const char *name)
 {
-	static char path[128];
 	const char *directory = getenv("XDG_RUNTIME_DIR");
 
-	if (geteuid() == 0) {
-		config->sockets[config->n_sockets++] = SOCKET_OF_THE_HOST;
-		return 0;
+	if (geteuid() == 0)
+		return of_the_host;
+	if (!directory || (size_t)snprintf(space, size, "%s/%s", directory, name) >= size)
+		return NULL;
+	return space;
+}
+
+static void set_defaults(struct config *config)
+{
+	static char socket_path[128], runtime_path[PATH_MAX];
+
+	if (config->n_sockets == 0) {
+		config->sockets[0] = default_path(socket_path, sizeof(socket_path),
+						  SOCKET_OF_THE_HOST, SOCKET_NAME);
+		config->n_sockets = config->sockets[0] ? 1 : 0;
 	}
-	if (!directory ||
-	    (size_t)snprintf(path, sizeof(path), "%s/" SOCKET_NAME, directory) >= sizeof(path)) {
-		log_error("there is no XDG_RUNTIME_DIR to listen in; give a --socket");
-		return -ENOENT;
-	}
-	config->sockets[config->n_sockets++] = path;
-	return 0;
+	if (!config->runtime_dir)
+		config->runtime_dir = getenv("RUNTIME_DIRECTORY");
+	if (!config->runtime_dir)
+		config->runtime_dir = default_path(runtime_path, sizeof(runtime_path),
+						   RUNTIME_DIR_OF_THE_HOST, RUNTIME_DIR_NAME);
 }
 
 static int open_daemon(struct daemon *daemon)
@@ -159,9 +171,34 @@ static int open_daemon(struct daemon *daemon)
 	return r;
 }
 
+static int open_service(struct daemon *daemon)
+{
+	_cleanup_(passed_deinit)
+	struct passed passed = { 0 };
+	int r;
+
+	r = passed_take(&passed);
+	if (r < 0) {
+		log_error("the sockets passed in can't be used: %s", strerror(-r));
+		return r;
+	}
+	r = server_new(&daemon->server, daemon, &passed);
+	if (r < 0)
+		return r;
+	/* One client's own daemon ends with it, and its leases would. */
+	if (!server_is_private(daemon->server))
+		return leases_new(&daemon->leases, daemon, &passed);
+	/* Nor has that client asked for the daemon's news. */
+	if (daemon->config.log_priority < 0)
+		log_open(LOG_WARNING);
+	return 0;
+}
+
 static void close_daemon(struct daemon *daemon)
 {
 	server_free(daemon->server);
+	leases_free(daemon->leases);
+	config_deinit(&daemon->config);
 	if (!daemon->loop)
 		return;
 	turns_finish(&daemon->turns);
@@ -197,20 +234,18 @@ int main(int argc, char *argv[])
 		return r < 0 ? 2 : 0;
 	log_open(daemon.config.log_priority < 0 ? LOG_INFO : daemon.config.log_priority);
 	signal(SIGPIPE, SIG_IGN);
+	/* LimitFSIZE=: a journal that can't grow is told of by write(). */
+	signal(SIGXFSZ, SIG_IGN);
+
+	set_defaults(&daemon.config);
 
 	r = open_daemon(&daemon);
 	if (r < 0)
 		log_error("can't start: %s", strerror(-r));
-	if (r >= 0 && daemon.config.n_sockets == 0 && sd_listen_fds(0) <= 0)
-		r = add_default_socket(&daemon.config);
 	if (r >= 0)
-		r = server_new(&daemon.server, &daemon);
-	if (r >= 0) {
-		/* A client that has a daemon of its own has not asked for its news. */
-		if (server_is_private(daemon.server) && daemon.config.log_priority < 0)
-			log_open(LOG_WARNING);
+		r = open_service(&daemon);
+	if (r >= 0)
 		serve(&daemon);
-	}
 	close_daemon(&daemon);
 	return r < 0 ? 1 : 0;
 }

@@ -39,9 +39,21 @@ int scan_start(struct request *request);
 void scan_cancel(struct request *request);
 int wait_start(struct request *request);
 void wait_cancel(struct request *request);
+int lease_start(struct request *request);
+void lease_cancel(struct request *request);
+int renew_start(struct request *request);
+int release_start(struct request *request);
+int leases_start(struct request *request);
+void leases_cancel(struct request *request);
 int who_start(struct request *request);
 void who_cancel(struct request *request);
 int metrics_start(struct request *request);
 int info_start(struct request *request);
 int cancel_start(struct request *request);
 int interface_description_start(struct request *request);
+
+/* Whether there are leases here; false: the request was failed. */
+bool request_has_leases(struct request *request);
+
+/* Fails it for what leases_grant() or lease_table_renew() returned; `params` are those of lease. */
+void lease_fail(struct request *request, int error, const struct lease_params *params);

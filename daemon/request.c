@@ -124,17 +124,40 @@ void request_reply(struct request *request, const void *result)
 	request_end(request);
 }
 
+void request_reply_with_fds(struct request *request, const void *result, const int fds[], size_t n)
+{
+	struct buffer *output = &request->connection->output.buffer;
+	size_t before = buffer_size(output);
+	int r = 0;
+
+	if (n == 0) {
+		request_reply(request, result);
+		return;
+	}
+	if (!request->envelope.silent)
+		r = message_put_result(output, &request->envelope, false, request->method->result,
+				       result, false);
+	if (r < 0 || request->envelope.silent)
+		for (size_t i = 0; i < n; i++)
+			close(fds[i]);
+	else
+		r = output_pass_fds(&request->connection->output, buffer_size(output) - before, fds,
+				    n);
+	report_lost(r);
+	request_end(request);
+}
+
 void request_reply_more(struct request *request, const void *result)
 {
-	report_lost(message_put_result(&request->connection->output, &request->envelope, false,
-				       request->method->result, result, true));
+	report_lost(message_put_result(&request->connection->output.buffer, &request->envelope,
+				       false, request->method->result, result, true));
 	connection_flush(request->connection);
 }
 
 void request_put_progress(struct request *request, const struct field *fields, const void *progress)
 {
-	report_lost(message_put_progress(&request->connection->output, &request->envelope, fields,
-					 progress));
+	report_lost(message_put_progress(&request->connection->output.buffer, &request->envelope,
+					 fields, progress));
 	connection_flush(request->connection);
 }
 

@@ -45,6 +45,8 @@ int request_start(struct connection *connection, struct batch *batch, json_t *me
  * method's table describes, or a const json_t * where it has none.
  */
 void request_reply(struct request *request, const void *result);
+/* The same with descriptors, which it takes over. */
+void request_reply_with_fds(struct request *request, const void *result, const int fds[], size_t n);
 void request_fail(struct request *request, enum error_code code, json_t *members,
 		  const char *format, ...) _printf_(4, 5);
 void request_fail_error(struct request *request, const struct error *error);

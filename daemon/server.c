@@ -4,6 +4,7 @@
 #include "daemon.h"
 #include "listener.h"
 #include "log.h"
+#include "parking.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -187,13 +188,14 @@ static int take_passed_socket(struct server *server, int fd, const char *name)
 	return r;
 }
 
-static int take_passed_sockets(struct server *server, int n_fds, char **names)
+static int take_passed_sockets(struct server *server, struct passed *passed)
 {
 	int r = 0;
 
-	for (int i = 0; i < n_fds && r >= 0; i++)
-		r = take_passed_socket(server, SD_LISTEN_FDS_START + i, names[i]);
-	server->is_private = list_empty(&server->listeners);
+	for (size_t i = 0; i < passed->n && r >= 0; i++)
+		if (!parking_is_ours(passed->names[i]))
+			r = take_passed_socket(server, steal_fd(&passed->fds[i]), passed->names[i]);
+	server->is_private = list_empty(&server->listeners) && server->n_connections > 0;
 	return r;
 }
 
@@ -201,6 +203,10 @@ static int open_sockets(struct server *server)
 {
 	const struct config *config = &server->daemon->config;
 
+	if (config->n_sockets == 0) {
+		log_error("there is no XDG_RUNTIME_DIR to listen in; give a --socket");
+		return -ENOENT;
+	}
 	for (size_t i = 0; i < config->n_sockets; i++) {
 		struct listening_socket socket;
 		int r = listener_open(&socket, config->sockets[i]);
@@ -220,26 +226,12 @@ static void server_freep(struct server **server)
 	server_free(*server);
 }
 
-static void free_names(char ***names)
-{
-	for (char **name = *names; name && *name; name++)
-		free(*name);
-	free(*names);
-}
-
-int server_new(struct server **ret_server, struct daemon *daemon)
+int server_new(struct server **ret_server, struct daemon *daemon, struct passed *passed)
 {
 	_cleanup_(server_freep)
 	struct server *server = NULL;
-	_cleanup_(free_names)
-	char **names = NULL;
-	int n_fds, r;
+	int r;
 
-	n_fds = sd_listen_fds_with_names(1, &names);
-	if (n_fds < 0) {
-		log_error("the sockets passed in can't be used: %s", strerror(-n_fds));
-		return n_fds;
-	}
 	server = calloc(1, sizeof(*server));
 	if (!server)
 		return -ENOMEM;
@@ -248,7 +240,9 @@ int server_new(struct server **ret_server, struct daemon *daemon)
 	list_init(&server->connections);
 	ev_timer_init(&server->resume, on_resume, PAUSE, 0.);
 
-	r = n_fds > 0 ? take_passed_sockets(server, n_fds, names) : open_sockets(server);
+	r = take_passed_sockets(server, passed);
+	if (r >= 0 && list_empty(&server->listeners) && !server->is_private)
+		r = open_sockets(server);
 	if (r < 0)
 		return r;
 	*ret_server = steal(server);

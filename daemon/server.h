@@ -7,14 +7,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "passed.h"
+
 struct daemon;
 struct server;
 
 /*
- * Serves the sockets that were passed in (sd_listen_fds: listening ones and connected ones), or
+ * Serves the sockets that were passed in (listening ones and connected ones; it takes them), or
  * else opens those of the configuration. 0, or -errno after it has logged why.
  */
-int server_new(struct server **ret_server, struct daemon *daemon);
+int server_new(struct server **ret_server, struct daemon *daemon, struct passed *passed);
 void server_free(struct server *server);
 
 /* Starts to accept. */

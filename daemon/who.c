@@ -1,5 +1,7 @@
 #include "cgroup.h"
 #include "daemon.h"
+#include "lease_info.h"
+#include "leases.h"
 #include "methods.h"
 #include "proc.h"
 
@@ -100,11 +102,28 @@ static void describe(const struct who *who, size_t i, struct socket_info *ret_in
 	};
 }
 
+/* The lease of the port, for who may see it. */
+static bool find_lease(const struct who *who, struct lease_text *ret_text)
+{
+	const struct request *request = who->request;
+	const struct who_params *params = request->params;
+	const struct lease *lease = NULL;
+
+	if (request->daemon->leases)
+		lease = lease_table_find_port(leases_table(request->daemon->leases), params->port);
+	if (!lease || (request->connection->uid != 0 && request->connection->uid != lease->uid))
+		return false;
+	return lease_text_init(ret_text, lease, leases_now()) >= 0;
+}
+
 static void reply(struct who *who)
 {
 	struct request *request = who->request;
 	struct who_result result = { .n_sockets = who->n_sockets };
+	struct lease_text text = { 0 };
 
+	if (find_lease(who, &text))
+		result.lease = text.info;
 	result.sockets = calloc(who->n_sockets + 1, sizeof(*result.sockets));
 	for (size_t i = 0; result.sockets && i < who->n_sockets; i++)
 		describe(who, i, &result.sockets[i]);
@@ -115,6 +134,7 @@ static void reply(struct who *who)
 	else
 		request_fail_errno(request, ENOMEM);
 	who_free(who);
+	lease_text_deinit(&text);
 	free(result.sockets);
 }
 

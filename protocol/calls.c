@@ -8,6 +8,9 @@ const char *const reason_names[] = {
 const char *const via_names[] = { "connect", "table", "bind", NULL };
 const char *const order_names[] = { "first", "any", "random", NULL };
 const char *const protocol_names[] = { "tcp", "udp", "both", NULL };
+const char *const hold_names[] = { "shared", "exclusive", "none", NULL };
+const char *const until_names[] = { "claimed", "connection", "process", "released", NULL };
+const char *const state_names[] = { "held", "in_use", "quarantined", NULL };
 
 #define NAMES(jsonrpc_, varlink_)                                                                  \
 	{                                                                                          \
@@ -18,6 +21,10 @@ const struct method_names method_check = NAMES("check", PROTOCOL_INTERFACE ".Che
 const struct method_names method_find = NAMES("find", PROTOCOL_INTERFACE ".Find");
 const struct method_names method_scan = NAMES("scan", PROTOCOL_INTERFACE ".Scan");
 const struct method_names method_wait = NAMES("wait", PROTOCOL_INTERFACE ".Wait");
+const struct method_names method_lease = NAMES("lease", PROTOCOL_INTERFACE ".Lease");
+const struct method_names method_renew = NAMES("renew", PROTOCOL_INTERFACE ".Renew");
+const struct method_names method_release = NAMES("release", PROTOCOL_INTERFACE ".Release");
+const struct method_names method_leases = NAMES("leases", PROTOCOL_INTERFACE ".ListLeases");
 const struct method_names method_who = NAMES("who", PROTOCOL_INTERFACE ".Who");
 const struct method_names method_metrics = NAMES("metrics", PROTOCOL_INTERFACE ".GetMetrics");
 const struct method_names method_info = NAMES("info", PROTOCOL_SERVICE ".GetInfo");
@@ -35,11 +42,21 @@ const struct field scan_result_fields[] = { SCAN_RESULT(struct scan_result, coun
 const struct field scan_progress_fields[] = { SCAN_PROGRESS(struct scan_result) };
 const struct field wait_params_fields[] = { WAIT_PARAMS(struct wait_params) };
 const struct field wait_result_fields[] = { WAIT_RESULT(struct wait_result, ROW_STRING) };
+const struct field lease_params_fields[] = { LEASE_PARAMS(struct lease_params) };
+static const struct field lease_info_fields[] = { LEASE_INFO(struct lease_info, ROW_STRING,
+							     ROW_STRING_OR_NULL) };
+const struct field lease_result_fields[] = { LEASE_RESULT(struct lease_result, lease_info_fields) };
+const struct field renew_params_fields[] = { RENEW_PARAMS(struct renew_params) };
+const struct field renew_result_fields[] = { RENEW_RESULT(struct renew_result, lease_info_fields) };
+const struct field release_params_fields[] = { RELEASE_PARAMS(struct release_params) };
+const struct field leases_params_fields[] = { LEASES_PARAMS(struct leases_params) };
+const struct field leases_result_fields[] = { LEASES_RESULT(struct leases_result, lease_info_fields,
+							    struct lease_info) };
 const struct field who_params_fields[] = { WHO_PARAMS(struct who_params) };
 static const struct field socket_fields[] = { SOCKET(struct socket_info, ROW_STRING,
 						     ROW_STRING_OR_NULL) };
 const struct field who_result_fields[] = { WHO_RESULT(struct who_result, socket_fields,
-						      struct socket_info) };
+						      struct socket_info, lease_info_fields) };
 const struct field metrics_result_fields[] = { METRICS_RESULT(struct metrics_result, ROW_STRING) };
 const struct field cancel_params_fields[] = { CANCEL_PARAMS(struct cancel_params, ROW_ID) };
 const struct field cancel_result_fields[] = { CANCEL_RESULT(struct cancel_result) };

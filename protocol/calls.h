@@ -16,6 +16,8 @@
 #define DEADLINE_MS_MAX     86400000
 #define DEADLINE_MS_DEFAULT 30000
 #define COUNT_MAX           65535
+#define TTL_MS_MAX          2592000000
+#define NAME_MAX_BYTES      255
 #define SOCKETS_TOLD_MAX    1024
 #define SCAN_PORTS_DEFAULT  "1-65535"
 
@@ -54,11 +56,33 @@ enum protocol {
 	PROTOCOL_BOTH,
 };
 
+enum hold {
+	HOLD_SHARED = 1,
+	HOLD_EXCLUSIVE,
+	HOLD_NONE,
+};
+
+enum until {
+	UNTIL_CLAIMED = 1,
+	UNTIL_CONNECTION,
+	UNTIL_PROCESS,
+	UNTIL_RELEASED,
+};
+
+enum state {
+	STATE_HELD = 1,
+	STATE_IN_USE,
+	STATE_QUARANTINED,
+};
+
 extern const char *const status_names[];
 extern const char *const reason_names[];
 extern const char *const via_names[];
 extern const char *const order_names[];
 extern const char *const protocol_names[];
+extern const char *const hold_names[];
+extern const char *const until_names[];
+extern const char *const state_names[];
 
 #define ROW_TIMEOUT(S) ROW_INT(S, timeout_ms, 1, TIMEOUT_MS_MAX, TIMEOUT_MS_DEFAULT)
 #define ROW_VIA(S)     ROW_ENUM(S, via, via_names, VIA_CONNECT)
@@ -152,6 +176,66 @@ extern const char *const protocol_names[];
 	ROW_COUNT(S, waited_ms), \
 	ROW_END
 
+#define LEASE_PARAMS(S) \
+	ROW_OPTIONAL_PORTS(S, ports), \
+	ROW_OPTIONAL_PORTS(S, exclude), \
+	ROW_INT(S, count, 1, COUNT_MAX, 1), \
+	ROW_BOOL(S, contiguous), \
+	ROW_ENUM(S, protocol, protocol_names, PROTOCOL_TCP), \
+	ROW_STRING(S, address), \
+	ROW_ENUM(S, hold, hold_names, HOLD_SHARED), \
+	ROW_ENUM(S, until, until_names, UNTIL_CLAIMED), \
+	ROW_INT(S, pid, 1, INT32_MAX, 0), \
+	ROW_INT(S, ttl_ms, 1, TTL_MS_MAX, 0), \
+	ROW_STRING(S, name), \
+	ROW_BOOL(S, pass_fd), \
+	ROW_BOOL(S, listen), \
+	ROW_END
+
+#define LEASE_INFO(S, STRING, STRING_OR_NULL) \
+	STRING(S, lease), \
+	STRING_OR_NULL(S, name), \
+	ROW_ENUM(S, protocol, protocol_names, 0), \
+	STRING(S, address), \
+	ROW_PORT_ARRAY(S, ports), \
+	ROW_ENUM(S, hold, hold_names, 0), \
+	ROW_ENUM(S, until, until_names, 0), \
+	ROW_ENUM(S, state, state_names, 0), \
+	ROW_COUNT(S, uid), \
+	ROW_INT_OR_NULL(S, pid), \
+	ROW_COUNT(S, age_ms), \
+	ROW_TIME_OR_NULL(S, expires_in_ms), \
+	ROW_PORT_ARRAY(S, lost), \
+	ROW_END
+
+#define LEASE_RESULT(S, lease_fields) \
+	ROW_OBJECT(S, lease, lease_fields), \
+	ROW_PORT(S, port), \
+	ROW_PORT_ARRAY(S, fds), \
+	ROW_END
+
+#define RENEW_PARAMS(S) \
+	ROW_REQUIRED_STRING(S, lease), \
+	ROW_INT(S, ttl_ms, 1, TTL_MS_MAX, 0), \
+	ROW_END
+
+#define RENEW_RESULT(S, lease_fields) \
+	ROW_OBJECT(S, lease, lease_fields), \
+	ROW_END
+
+#define RELEASE_PARAMS(S) \
+	ROW_REQUIRED_STRING(S, lease), \
+	ROW_END
+
+#define LEASES_PARAMS(S) \
+	ROW_BOOL(S, all), \
+	ROW_END
+
+/* `lease_fields` is LEASE_INFO() for the struct that `E` is. */
+#define LEASES_RESULT(S, lease_fields, E) \
+	ROW_OBJECT_ARRAY(S, leases, lease_fields, E), \
+	ROW_END
+
 #define WHO_PARAMS(S) \
 	ROW_PORT(S, port), \
 	ROW_ENUM(S, protocol, protocol_names, PROTOCOL_BOTH), \
@@ -171,8 +255,9 @@ extern const char *const protocol_names[];
 	ROW_END
 
 /* `socket_fields` is SOCKET() for the struct that `E` is. */
-#define WHO_RESULT(S, socket_fields, E) \
+#define WHO_RESULT(S, socket_fields, E, lease_fields) \
 	ROW_OBJECT_ARRAY(S, sockets, socket_fields, E), \
+	ROW_OBJECT_OR_NULL(S, lease, lease_fields), \
 	ROW_END
 
 #define METRICS_RESULT(S, STRING) \
@@ -215,8 +300,9 @@ struct method_names {
 	const char *varlink;
 };
 
-extern const struct method_names method_check, method_find, method_scan, method_wait, method_who,
-	method_metrics, method_info, method_cancel, method_interface_description;
+extern const struct method_names method_check, method_find, method_scan, method_wait, method_lease,
+	method_renew, method_release, method_leases, method_who, method_metrics, method_info,
+	method_cancel, method_interface_description;
 
 /* What the daemon decodes calls to and encodes results from. Strings are borrowed. */
 
@@ -297,6 +383,67 @@ struct wait_result {
 	int64_t waited_ms;
 };
 
+struct lease_params {
+	struct portlist ports, exclude;
+	int count;
+	bool contiguous;
+	enum protocol protocol;
+	const char *address; /* NULL or "*": all */
+	enum hold hold;
+	enum until until;
+	int pid;        /* 0: not given */
+	int64_t ttl_ms; /* 0: not given */
+	const char *name;
+	bool pass_fd, listen;
+};
+
+struct lease_info {
+	const char *lease;
+	const char *name;
+	enum protocol protocol;
+	const char *address;
+	uint16_t *ports;
+	size_t n_ports;
+	enum hold hold;
+	enum until until;
+	enum state state;
+	int64_t uid;
+	int64_t pid; /* 0: unknown */
+	int64_t age_ms;
+	int64_t expires_in_ms; /* -1: never */
+	uint16_t *lost;
+	size_t n_lost;
+};
+
+struct lease_result {
+	struct lease_info lease;
+	uint16_t port; /* the first of them */
+	uint16_t *fds; /* for each descriptor that comes along, its port */
+	size_t n_fds;
+};
+
+struct renew_params {
+	const char *lease;
+	int64_t ttl_ms;
+};
+
+struct renew_result {
+	struct lease_info lease;
+};
+
+struct release_params {
+	const char *lease;
+};
+
+struct leases_params {
+	bool all;
+};
+
+struct leases_result {
+	struct lease_info *leases;
+	size_t n_leases;
+};
+
 struct who_params {
 	uint16_t port;
 	enum protocol protocol;
@@ -318,6 +465,7 @@ struct socket_info {
 struct who_result {
 	struct socket_info *sockets;
 	size_t n_sockets;
+	struct lease_info lease; /* lease NULL: none */
 };
 
 struct metrics_result {
@@ -342,6 +490,8 @@ struct interface_description_result {
 
 extern const struct field check_params_fields[], check_result_fields[], find_params_fields[],
 	find_result_fields[], scan_params_fields[], scan_result_fields[], scan_progress_fields[],
-	wait_params_fields[], wait_result_fields[], who_params_fields[], who_result_fields[],
+	wait_params_fields[], wait_result_fields[], lease_params_fields[], lease_result_fields[],
+	renew_params_fields[], renew_result_fields[], release_params_fields[],
+	leases_params_fields[], leases_result_fields[], who_params_fields[], who_result_fields[],
 	metrics_result_fields[], cancel_params_fields[], cancel_result_fields[],
 	interface_description_params_fields[], interface_description_result_fields[], no_fields[];

@@ -115,6 +115,13 @@ bool host_is_valid(const char *text);
 #define ROW_OBJECT_ARRAY(S, member, fields_, E)                                                    \
 	FIELD_ROW_(S, member, FIELD_OBJECT_ARRAY, .flags = 0, .fields = (fields_),                 \
 		   .count_offset = offsetof(S, n_##member), .element_size = sizeof(E))
+/* -1 stands for null: 0 is a time. */
+#define ROW_TIME_OR_NULL(S, member)                                                                \
+	FIELD_ROW_(S, member, FIELD_INT, .flags = FIELD_NULLABLE, .min = 0, .max = INT64_MAX,      \
+		   .fallback = -1)
+/* Null where the first member of the object, a string, is unset. */
+#define ROW_OBJECT_OR_NULL(S, member, fields_)                                                     \
+	FIELD_ROW_(S, member, FIELD_OBJECT, .flags = FIELD_NULLABLE, .fields = (fields_))
 #define ROW_END                                                                                    \
 	{                                                                                          \
 		.type = FIELD_END                                                                  \

@@ -154,6 +154,8 @@ static bool is_null(const struct field *field, const void *values)
 		return false;
 	if (field->type == FIELD_INT || field->type == FIELD_PORT)
 		return load_int(field, values) == field->fallback;
+	if (field->type == FIELD_OBJECT)
+		return is_unset(field->fields, member_of(field, values));
 	return is_unset(field, values);
 }
 

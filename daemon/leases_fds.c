@@ -1,0 +1,97 @@
+#include "leases_internal.h"
+
+#include <fcntl.h>
+
+/* Clients that wait to be accepted, as in listen(2). */
+#define BACKLOG 4096
+
+struct descriptors {
+	int *fds;
+	uint16_t *ports;
+	size_t n;
+};
+
+static int append(struct descriptors *descriptors, int fd, uint16_t port)
+{
+	if (fd < 0)
+		return -errno;
+	if (descriptors->n == LEASES_FDS_MAX) {
+		close(fd);
+		return -EMSGSIZE;
+	}
+	descriptors->fds[descriptors->n] = fd;
+	descriptors->ports[descriptors->n++] = port;
+	return 0;
+}
+
+/* Sockets of the client's own on a shared port: what it does with them leaves ours as they are. */
+static int open_beside(const struct lease *lease, uint16_t port, struct holder *ret_holder)
+{
+	struct sockaddr_storage space;
+	struct holder_request request = {
+		.address = lease_sockaddr(lease, &space),
+		.port = port,
+		.protocol = lease_holder_protocol(lease),
+		.mode = HOLDER_SHARED,
+		.beside = true,
+	};
+
+	return holder_bind(ret_holder, &request);
+}
+
+static int add_port(const struct lease *lease, const struct lease_port *port, bool listening,
+		    struct descriptors *descriptors)
+{
+	struct holding *holding = port->holder;
+	struct holder beside = HOLDER_INIT, *holder = &beside;
+	int fds[2], r = 0;
+	unsigned n;
+
+	if (lease->hold == LEASE_SHARED)
+		r = open_beside(lease, port->port, &beside);
+	else if (holding)
+		holder = &holding->holder;
+	else
+		r = -EADDRINUSE;
+	if (r >= 0 && listening)
+		r = holder_listen(holder, BACKLOG);
+	if (r >= 0)
+		r = holder_hand_over(holder);
+	n = holder_fds(holder, fds);
+	for (unsigned i = 0; i < n && r >= 0; i++)
+		r = append(descriptors, fcntl(fds[i], F_DUPFD_CLOEXEC, 3), port->port);
+	holder_deinit(&beside);
+	return r;
+}
+
+int leases_descriptors(struct lease *lease, bool listening, int fds[static LEASES_FDS_MAX],
+		       uint16_t ports[static LEASES_FDS_MAX], size_t *ret_n)
+{
+	struct descriptors descriptors = { .fds = fds, .ports = ports };
+	int r = 0;
+
+	if (lease->hold == LEASE_UNHELD || (listening && lease->protocol == LEASE_UDP))
+		return -EOPNOTSUPP;
+	for (size_t i = 0; i < lease->n_ports && r >= 0; i++)
+		r = add_port(lease, &lease->ports[i], listening, &descriptors);
+	if (r < 0) {
+		while (descriptors.n > 0)
+			close(descriptors.fds[--descriptors.n]);
+		return r;
+	}
+	*ret_n = descriptors.n;
+	return 0;
+}
+
+void leases_handed_over(struct leases *leases, struct lease *lease)
+{
+	/*
+	 * A copy of ours would listen on after the server is gone, and its clients would wait
+	 * for nobody. Once the client's are closed the port is held again.
+	 */
+	if (lease->hold != LEASE_EXCLUSIVE)
+		return;
+	for (size_t i = 0; i < lease->n_ports; i++)
+		holding_free(steal(lease->ports[i].holder));
+	leases_tidy_soon(leases);
+}

@@ -1,0 +1,161 @@
+#include "leases_internal.h"
+#include "log.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+static int hold(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder)
+{
+	struct leases *leases = userdata;
+	struct holding *holding;
+	int r;
+
+	/* That we may is no reason why everybody should. */
+	if (lease->uid != 0 && port < leases->first_port_of_all)
+		return -EACCES;
+	r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
+	if (r < 0)
+		return r;
+	bitmap_unset(&leases->taken, port);
+	*ret_holder = holding;
+	return 0;
+}
+
+static bool find_listener(const struct leases *leases, const struct lease *lease, uint16_t port,
+			  struct sockdiag_socket *ret_listener)
+{
+	static const struct in_addr loopback = { .s_addr = 0x0100007f };
+	struct sockaddr_storage space;
+	const struct sockaddr *address = lease_sockaddr(lease, &space);
+	struct sockdiag *sockdiag = leases->daemon->sockdiag;
+
+	if (address)
+		return sockdiag_lookup_listener(
+			       sockdiag, address->sa_family,
+			       address_bytes((const union address *)(const void *)address), port,
+			       ret_listener) == 0;
+	return sockdiag_lookup_listener(sockdiag, AF_INET, &loopback, port, ret_listener) == 0 ||
+	       sockdiag_lookup_listener(sockdiag, AF_INET6, &in6addr_loopback, port,
+					ret_listener) == 0;
+}
+
+/* Whether it is the user of the lease who has the port, so that nobody else can. */
+static bool is_kept_by_user(const struct leases *leases, const struct lease *lease, uint16_t port)
+{
+	struct sockdiag_socket listener;
+
+	if (lease->protocol != LEASE_UDP && find_listener(leases, lease, port, &listener))
+		/* A socket that was passed has the user who made it: us. */
+		return listener.uid == lease->uid || lease->state == LEASE_IN_USE ||
+		       (lease->passed && listener.uid == geteuid());
+	return lease->passed || (lease->protocol == LEASE_UDP && lease->state == LEASE_IN_USE);
+}
+
+/* The connections of a server that has ended, in TIME_WAIT, are no reason to lose its port. */
+static int bind_again(struct leases *leases, const struct lease *lease, uint16_t port,
+		      struct holding **ret_holding)
+{
+	struct sockdiag_socket listener;
+	int r = holding_new(ret_holding, lease, port, false, leases->parking);
+
+	if (r != -EADDRINUSE || lease->protocol == LEASE_UDP ||
+	    find_listener(leases, lease, port, &listener))
+		return r;
+	return holding_new(ret_holding, lease, port, true, leases->parking);
+}
+
+static void report_lost(struct leases *leases, const struct lease *lease, uint16_t port)
+{
+	if (bitmap_get(&leases->taken, port))
+		return;
+	bitmap_set(&leases->taken, port);
+	log_warning("port %d of lease %016llx was taken by somebody else while it was not held; "
+		    "it is not given out again as long as that is so",
+		    (int)port, (unsigned long long)lease->id);
+}
+
+static int hold_again(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder)
+{
+	struct leases *leases = userdata;
+	struct holding *holding = NULL;
+	int r = -ENOENT;
+
+	if (lease->hold == LEASE_UNHELD)
+		return 0;
+	if (leases->finds.n > 0)
+		r = holding_new_found(&holding, lease, port, &leases->finds);
+	if (r == -ENOENT)
+		r = bind_again(leases, lease, port, &holding);
+	if (r == -EADDRINUSE && is_kept_by_user(leases, lease, port))
+		/* Held again by us once that ends: lease_table_hold_lost(). */
+		return 0;
+	if (r == -EADDRINUSE)
+		report_lost(leases, lease, port);
+	if (r < 0)
+		return r;
+	bitmap_unset(&leases->taken, port);
+	*ret_holder = holding;
+	return 0;
+}
+
+static void drop(void *userdata, const struct lease *lease, uint16_t port, void *holder)
+{
+	(void)userdata;
+	(void)lease;
+	(void)port;
+	holding_free(holder);
+}
+
+static int listens(void *userdata, const struct lease *lease, uint16_t port)
+{
+	struct leases *leases = userdata;
+
+	(void)lease;
+	if (!leases->has_looked)
+		return -EAGAIN;
+	return bitmap_get(&leases->listening, port);
+}
+
+static int record(void *userdata, const struct lease *lease)
+{
+	struct leases *leases = userdata;
+	int r;
+
+	if (leases->is_restoring)
+		return 0;
+	if (leases->journal) {
+		r = journal_put(leases->journal, lease);
+		leases->problem = r < 0 ? -r : 0;
+	}
+	/* The same errnos would be about ports. */
+	return leases->problem ? -EIO : 0;
+}
+
+static void erase(void *userdata, const struct lease *lease)
+{
+	struct leases *leases = userdata;
+
+	if (leases->journal && !leases->is_restoring)
+		journal_erase(leases->journal, lease);
+}
+
+static uint64_t random_id(void *userdata)
+{
+	uint64_t id = 0;
+
+	(void)userdata;
+	/* 64 bits never fail and never wait once the system is up. */
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		log_error("there is no randomness to be had: %s", strerror(errno));
+	return id;
+}
+
+const struct lease_ops leases_ops = {
+	.hold = hold,
+	.hold_again = hold_again,
+	.drop = drop,
+	.listens = listens,
+	.record = record,
+	.erase = erase,
+	.random = random_id,
+};
