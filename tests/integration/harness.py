@@ -71,18 +71,19 @@ class Daemon:
 
     activated: its listening socket is made before it starts and passed as descriptor 3, so a
     client may connect at once; otherwise it gets --socket and is waited for.
-    nofile: RLIMIT_NOFILE. namespace: where it runs. program: another build of it.
+    nofile: RLIMIT_NOFILE. namespace: where it runs. program: another build of it. wrapper: a
+    command that ends by executing the daemon.
     """
 
     def __init__(self, *options, activated=True, env=None, nofile=0, namespace=None,
-                 program=None):
+                 program=None, wrapper=()):
         self.directory = tempfile.mkdtemp(prefix="portscand-test-")
         self.path = os.path.join(self.directory, "portscand.sock")
         self.runtime = os.path.join(self.directory, "runtime")
         self.log = os.path.join(self.directory, "stderr")
         os.mkdir(self.runtime, 0o700)
         self.was_killed = False
-        command = [*(namespace.prefix() if namespace else []), *WRAPPER,
+        command = [*(namespace.prefix() if namespace else []), *wrapper, *WRAPPER,
                    program or PORTSCAND, *options]
         with open(self.log, "wb") as log:
             start = self._start_activated if activated else self._start_with_socket
@@ -420,8 +421,42 @@ def closed_ports(n, host="127.0.0.1"):
         yield sorted(one.getsockname()[1] for one in bound)
 
 
+def enter_network():
+    """Gives the tests of a module, as its setUpModule, and all they start a network of their own.
+
+    There silent_port() can have ports that do not answer, which takes a packet filter: where a
+    listener merely drops what comes, the daemon finds it in the kernel's table.
+    """
+    clone_newnet = 0x40000000
+    if ctypes.CDLL(None, use_errno=True).unshare(clone_newnet) < 0:
+        return
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    global has_filter  # pylint: disable=global-statement
+    has_filter = bool(shutil.which("nft")) and subprocess.run(
+        ["nft", "add table inet test; add set inet test silent { type inet_service; }; "
+         "add chain inet test input { type filter hook input priority 0; }; "
+         "add rule inet test input tcp flags & (syn|ack) == syn tcp dport @silent drop"],
+        check=False, capture_output=True).returncode == 0
+
+
+has_filter = False
+
+
 @contextlib.contextmanager
 def silent_port(host="127.0.0.1"):
+    """A port that answers nobody, by a packet filter: yields the port."""
+    if not has_filter:
+        raise unittest.SkipTest("ports that do not answer need root, and nft")
+    with closed_port(host) as port:
+        subprocess.run(["nft", f"add element inet test silent {{ {port} }}"], check=True)
+        try:
+            yield port
+        finally:
+            subprocess.run(["nft", f"delete element inet test silent {{ {port} }}"], check=True)
+
+
+@contextlib.contextmanager
+def full_port(host="127.0.0.1"):
     """A listener whose accept queue is full, so that it answers nobody: yields the port."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(listening_socket(host, backlog=0))

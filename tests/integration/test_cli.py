@@ -17,22 +17,11 @@ import threading
 import time
 import unittest
 
-from harness import PORTSCAN, PORTSCAND, Daemon, closed_port, listener
+from harness import (PORTSCAN, PORTSCAND, Daemon, closed_port, enter_network, full_port, listener,
+                     silent_port)
 
 
-@contextlib.contextmanager
-def silent_port():
-    """A port that does not answer: the queue of a listener that takes nobody is full."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for _ in range(8):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(server.getsockname())
-        time.sleep(0.05)
-        yield server.getsockname()[1]
+setUpModule = enter_network
 
 
 class Cli(unittest.TestCase):
@@ -254,7 +243,7 @@ class Others(Cli):
         out = self.expect(0, ["--help"], re.compile(r"(?s)usage: portscan COMMAND .*"))
         self.assertEqual(out, self.expect(0, ["help"], re.compile(r"(?s).*")))
         self.assertLess(max(map(len, out.splitlines())), 90)
-        for command in ("check", "find", "scan", "wait", "info", "metrics", "call"):
+        for command in ("check", "find", "scan", "wait", "who", "info", "metrics", "call"):
             self.assertIn(f"\n  {command}", out)
             text = self.expect(0, ["help", command],
                                re.compile(rf"(?s)usage: portscan {command}.*"))
@@ -263,7 +252,7 @@ class Others(Cli):
         self.expect(0, ["--version"], re.compile(r"portscan \d+\.\d+\.\d+\n"))
 
     def test_no_such_thing(self):
-        there_are = "there are check, find, scan, wait, info, metrics, call and help"
+        there_are = "there are check, find, scan, wait, who, info, metrics, call and help"
         self.expect_usage(["brew"], f'there is no command "brew"; {there_are}')
         self.expect_usage(["help", "brew"], f'there is no command "brew"; {there_are}')
         self.expect_usage([], "a command is missing; see 'portscan --help'")

@@ -12,6 +12,8 @@ MESSAGE_MAX = 131072
 UNSENT_MAX = 1024 * 1024
 UNDER_WAY_MAX = 1024
 
+setUpModule = harness.enter_network
+
 
 class Test(unittest.TestCase):
     @classmethod
@@ -351,7 +353,7 @@ class BadMembers(Test):
             self.assert_refused("find", {"ports": 1, "status": value}, "status")
             self.assert_refused("scan", {"ports": 1, "status": value}, "status")
             self.assert_refused("wait", {"port": 1, "until": value}, "until")
-        for value in ("table", "bind", "", 0):
+        for value in ("netlink", "Table", "", 0):
             message = self.assert_refused("check", {"port": 1, "via": value}, "via")
             self.assertIn("one of connect", message)
         self.assert_refused("find", {"ports": 1, "order": "last"}, "order")

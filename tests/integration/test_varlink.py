@@ -18,6 +18,8 @@ def interface_text(name):
     with open(os.path.join(PROTOCOL, name + ".varlink"), encoding="utf-8") as file:
         return file.read()
 
+setUpModule = harness.enter_network
+
 
 class Test(unittest.TestCase):
     @classmethod
@@ -198,7 +200,7 @@ class Errors(Test):
                 ("Check", {"port": 0}, "port"),
                 ("Check", {"port": 65536}, "port"),
                 ("Check", {"port": 1.0}, "port"),
-                ("Check", {"port": 1, "via": "table"}, "via"),
+                ("Check", {"port": 1, "via": "magic"}, "via"),
                 ("Check", {"port": 1, "host": "a b"}, "host"),
                 ("Check", {"port": 1, "prot": 1}, "prot"),
                 ("Find", {"ports": "80"}, "ports"),
