@@ -297,5 +297,30 @@ class DeadServer(Test):
                          {"ShuttingDown"})
 
 
+class ShortOfDescriptors(Test):
+    def test_is_no_answer_about_a_name(self):
+        port = self.listen("127.0.0.7")
+        daemon = self.enterContext(Daemon(namespace=self.namespace, nofile=40))
+        for host in ("in-hosts.test", "one.test"):
+            with daemon.client() as client, contextlib.ExitStack() as stack:
+                client.call("info")
+                for _ in range(60):
+                    stack.enter_context(daemon.client())
+                self.assertTrue(wait_for(lambda: daemon.n_descriptors() == 40))
+                # Not the name is to blame, and not before it has been tried for a while.
+                error = client.call("check", {"host": host, "port": port})["error"]
+                self.assertEqual((error["code"], error["data"]),
+                                 (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
+                error = client.call("wait", {"host": host, "port": port,
+                                             "deadline_ms": 300})["error"]
+                self.assertEqual(error["data"]["error"], "DeadlineExceeded")
+                client.start("find", {"host": host, "ports": [port]})
+                self.assertTrue(client.is_silent(0.5))
+                stack.close()
+                self.assertIn("result", client.receive())
+        self.assertEqual(daemon.result("check", {"host": "in-hosts.test", "port": port})["status"],
+                         "open")
+
+
 if __name__ == "__main__":
     harness.main()
