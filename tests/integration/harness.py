@@ -255,7 +255,9 @@ class Client:
 
     def is_silent(self, seconds=0.2):
         """Whether nothing comes in for that long, the end of the connection neither."""
-        return not self.received and not select.select([self.socket], [], [], seconds)[0]
+        ready = select.poll()
+        ready.register(self.socket, select.POLLIN)
+        return not self.received and not ready.poll(seconds * 1000)
 
     def start(self, method, params=None):
         """Sends a request, and returns its id."""

@@ -404,7 +404,7 @@ class Wait(Test):
         result = self.daemon.result("wait", {"port": listening.getsockname()[1],
                                              "until": "closed", "interval_ms": 20})
         self.assertEqual((result["status"], result["reason"]), ("closed", "refused"))
-        self.assertGreaterEqual(result["waited_ms"], 250)
+        self.assertGreaterEqual(result["waited_ms"], 150)
 
     def test_deadline(self):
         with closed_port() as port:

@@ -14,8 +14,8 @@ import time
 import unittest
 
 import harness
-from harness import (PORTSCAND, Client, Daemon, Namespace, closed_port, is_served, launch,
-                     listener, require, silent_port, wait_for)
+from harness import (PORTSCAND, Client, Daemon, Namespace, closed_port, full_port, is_served,
+                     launch, listener, require, wait_for)
 
 
 class Test(unittest.TestCase):
@@ -128,7 +128,7 @@ class Stopping(Test):
     def test_tells_what_is_under_way(self):
         path = self.path("socket")
         process = self.start_served(path)
-        with silent_port() as silent, closed_port() as closed:
+        with full_port() as silent, closed_port() as closed:
             line, batch, varlink, idle = (self.client(path) for _ in range(4))
             params = {"port": silent, "timeout_ms": 600000}
             for method, given in (("check", params), ("wait", {"port": closed}),
@@ -418,13 +418,13 @@ class PassedIn(Test):
 
     def test_connected_and_half_closed(self):
         ours, theirs = socket.socketpair()
-        with theirs, silent_port() as silent, Client(ours) as client:
+        with theirs, full_port() as silent, Client(ours) as client:
             ours.settimeout(30)
             process = self.start(fds=[theirs.fileno()])
             theirs.close()
             client.start("check", {"port": silent})
             client.half_close()
-            self.assertEqual(client.receive()["result"]["reason"], "timeout")
+            self.assertEqual(client.receive()["result"]["reason"], "backlog_full")
             self.assertIsNone(client.receive())
             self.assert_ends(process, 0)
 
