@@ -270,7 +270,7 @@ class Who(Cli):
             result = json.loads(self.expect(0, ["who", str(port), "--json"], re.compile(r".*\n")))
         self.assertEqual(result["sockets"][0]["pid"], os.getpid())
         self.assertEqual(json.loads(self.expect(1, ["who", str(port), "--json"],
-                                                re.compile(r".*\n"))), {"sockets": []})
+                                                re.compile(r".*\n"))), {"sockets": [], "lease": None})
 
     def test_nobody(self):
         with closed_port() as port:
