@@ -66,7 +66,7 @@ static void complete(struct portscan *p, const struct pending_call *call, int st
 		r = outcome_set(&p->last, message, answer);
 	else
 		outcome_deinit(&p->last);
-	if (r >= 0 && status == 0)
+	if (r >= 0 && answer && status == 0)
 		r = call->method->decode(answer->result, &result);
 	if (r < 0)
 		reply.status = r;

@@ -235,7 +235,9 @@ static int work_off(struct connection *connection)
 	if (r > 0)
 		turn_queue(&connection->daemon->turns, &connection->turn);
 	if (r == -EMSGSIZE) {
-		refuse_size(connection);
+		/* Answered in order too; set_watchers() sees to it that no more is read until then. */
+		if (!connection->is_varlink_busy)
+			refuse_size(connection);
 		return 0;
 	}
 	if (r == -EBADMSG) {

@@ -170,7 +170,7 @@ static int shuffle(struct find *find)
 {
 	struct portlist_cursor cursor = { 0 };
 	size_t n = find->ports.n_ports;
-	uint32_t dice[256];
+	uint32_t dice[256] = { 0 };
 
 	find->shuffled = calloc(n, sizeof(*find->shuffled));
 	if (!find->shuffled)

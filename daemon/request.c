@@ -191,6 +191,11 @@ void request_drop(struct request *request)
 	request_end(request);
 }
 
+static bool is_interface(const char *name, size_t size, const char *interface)
+{
+	return strlen(interface) == size && strncmp(name, interface, size) == 0;
+}
+
 /* Varlink tells an unknown interface from an unknown method. */
 static void refuse_method(struct request *request, const char *name)
 {
@@ -198,8 +203,8 @@ static void refuse_method(struct request *request, const char *name)
 	int size = dot ? (int)(dot - name) : 0;
 
 	if (request->envelope.dialect == DIALECT_VARLINK && dot &&
-	    strncmp(name, PROTOCOL_INTERFACE ".", (size_t)size + 1) != 0 &&
-	    strncmp(name, PROTOCOL_SERVICE ".", (size_t)size + 1) != 0)
+	    !is_interface(name, (size_t)size, PROTOCOL_INTERFACE) &&
+	    !is_interface(name, (size_t)size, PROTOCOL_SERVICE))
 		request_fail(request, ERROR_INTERFACE_NOT_FOUND,
 			     json_pack("{ss%}", "interface", name, (size_t)size),
 			     "there is no interface %.*s", size, name);

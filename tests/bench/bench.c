@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define PAIRS        5
+#define PAIRS       5
 #define N_CHECKS    20000
 #define N_PIPELINED 60000
 #define N_IDLE      5000

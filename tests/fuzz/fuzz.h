@@ -16,5 +16,5 @@
 		}                                                                                  \
 	} while (0)
 
-/* libFuzzer's entry, which replay.c calls too. Returns 0. */
+/* libFuzzer's entry, which fuzz_replay.c calls too. Returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

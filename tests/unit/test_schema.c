@@ -366,6 +366,32 @@ START_TEST(stream_is_for_jsonrpc_alone)
 }
 END_TEST
 
+START_TEST(the_id_to_cancel_is_a_string_a_number_or_null)
+{
+	static const char *const accepted[] = { "1", "1.5", "'x'", "''", "null" };
+	static const char *const refused[] = { "true", "[]", "[1]", "{}" };
+	struct cancel_params params;
+	char text[64], message[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(accepted); i++) {
+		snprintf(text, sizeof(text), "{'id':%s}", accepted[i]);
+		assert_accepted(cancel_params_fields, text, DECODE_LOOSE, &params);
+		assert_json(params.id, accepted[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		snprintf(text, sizeof(text), "{'id':%s}", refused[i]);
+		snprintf(message, sizeof(message),
+			 "id is %s; it must be the id of a request: a string, a number or null",
+			 refused[i]);
+		assert_refused(cancel_params_fields, text, DECODE_LOOSE, "id", message);
+	}
+	assert_refused(cancel_params_fields, "{}", DECODE_LOOSE, "id",
+		       "id is missing; it must be the id of a request: a string, a number or null");
+	assert_refused(interface_description_params_fields, "{'interface':1}", DECODE_STRICT,
+		       "interface", "interface is 1; it must be a string");
+}
+END_TEST
+
 START_TEST(long_values_are_quoted_in_part)
 {
 	char name[512], text[600], cut[QUOTED_MAX + 8];
@@ -452,6 +478,7 @@ int main(void)
 		null_is_the_same_as_leaving_an_optional_member_out,
 		unknown_members_are_named_together_with_the_known,
 		stream_is_for_jsonrpc_alone,
+		the_id_to_cancel_is_a_string_a_number_or_null,
 		long_values_are_quoted_in_part,
 		a_quotation_is_the_value_or_its_beginning,
 		the_message_of_an_error_is_utf8,
