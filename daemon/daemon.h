@@ -10,8 +10,12 @@
 #include "resolver.h"
 #include "sockdiag.h"
 #include "turn.h"
+#include "user.h"
 
 #include <ev.h>
+
+/* Besides root and the daemon's own user. */
+#define TRUSTED_GROUP "portscan"
 
 struct leases;
 struct server;
@@ -20,6 +24,8 @@ struct daemon {
 	struct config config;
 	struct ev_loop *loop;
 	struct turns turns;
+	struct users users;
+	gid_t trusted_group; /* whose members may probe foreign hosts; -1: there is none */
 	struct prober *prober;
 	struct resolver *resolver;
 	struct hangups *hangups;

@@ -78,7 +78,7 @@ static int check_process(struct request *request, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
 	if (stat(path, &status) < 0)
 		return -ESRCH;
-	return connection->uid == 0 || connection->uid == status.st_uid ? 0 : -EPERM;
+	return connection->user->uid == 0 || connection->user->uid == status.st_uid ? 0 : -EPERM;
 }
 
 void lease_fail(struct request *request, int error, const struct lease_params *params)
@@ -180,7 +180,7 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 	struct connection *connection = request->connection;
 	pid_t pid = params->pid ? params->pid : connection->pid;
 	struct lease_request wanted = {
-		.uid = connection->uid,
+		.uid = connection->user->uid,
 		.pid = pid,
 		.ports = params->ports.ranges,
 		.n_ports = params->ports.n_ranges,
@@ -194,7 +194,7 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 		.name = params->name,
 		.address = params->address ? params->address : "*",
 		.ttl_ms = params->ttl_ms,
-		.limit = connection->uid == 0 ? 0 : request->daemon->config.leases_per_user,
+		.limit = connection->user->uid == 0 ? 0 : request->daemon->config.leases_per_user,
 		.owner = params->until == UNTIL_CONNECTION ? &connection->leases : NULL,
 	};
 	int r = params->until == UNTIL_PROCESS ? check_process(request, pid) : 0;

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+struct config;
 struct daemon;
 struct leases;
 
@@ -24,6 +25,9 @@ struct leases_counters {
  */
 int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed *passed);
 void leases_free(struct leases *leases);
+
+/* Another pool and quarantine from now on. 0 or -ENOMEM. */
+int leases_configure(struct leases *leases, const struct config *config);
 
 /* Milliseconds of CLOCK_BOOTTIME. */
 int64_t leases_now(void);

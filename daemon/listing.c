@@ -2,25 +2,11 @@
 
 #include "portlist.h"
 
-/* As connect() takes 0.0.0.0 and :: for loopback. */
-static union address destination(const union address *address)
-{
-	union address result = *address;
-
-	if (!address_is_loopback(address))
-		return result;
-	if (address->sa.sa_family == AF_INET && address->in.sin_addr.s_addr == htonl(INADDR_ANY))
-		result.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr))
-		result.in6.sin6_addr = in6addr_loopback;
-	return result;
-}
-
 /* Marks the ports that one address has. -EADDRNOTAVAIL if it isn't one of this host. */
 static int mark(struct listing *listing, const union address *address,
 		const struct sockdiag_socket *sockets, size_t n_sockets)
 {
-	union address to = destination(address);
+	union address to = address_destination(address);
 	int interface =
 		sockdiag_address_interface(listing->sockdiag, to.sa.sa_family, address_bytes(&to));
 

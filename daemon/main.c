@@ -1,9 +1,11 @@
 #include "daemon.h"
 #include "leases.h"
 #include "log.h"
+#include "request.h"
 #include "server.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,9 +20,54 @@
 
 struct watchers {
 	struct daemon *daemon;
-	ev_signal terminate, interrupt;
+	int argc;
+	char **argv;
+	ev_signal terminate, interrupt, hangup;
 	ev_timer patience, watchdog;
 };
+
+/* "%s/NAME" in the user's runtime directory, or the host's; NULL if there is none. */
+static const char *default_path(char *space, size_t size, const char *of_the_host, const char *name)
+{
+	const char *directory = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		return of_the_host;
+	if (!directory || (size_t)snprintf(space, size, "%s/%s", directory, name) >= size)
+		return NULL;
+	return space;
+}
+
+/* What neither file nor command line says. 0 or -ENOMEM. */
+static int set_defaults(struct config *config)
+{
+	const char *runtime_dir = getenv("RUNTIME_DIRECTORY");
+	char space[PATH_MAX];
+	const char *path;
+
+	path = default_path(space, sizeof(space), SOCKET_OF_THE_HOST, SOCKET_NAME);
+	if (config->n_sockets == 0 && path) {
+		config->sockets[0] = strdup(path);
+		if (!config->sockets[0])
+			return -ENOMEM;
+		config->n_sockets = 1;
+	}
+	path = runtime_dir ? runtime_dir
+			   : default_path(space, sizeof(space), RUNTIME_DIR_OF_THE_HOST,
+					  RUNTIME_DIR_NAME);
+	if (!config->runtime_dir && path) {
+		config->runtime_dir = strdup(path);
+		if (!config->runtime_dir)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void set_limits(struct daemon *daemon, const struct config *config)
+{
+	daemon->users.limits[CHARGE_CONNECTIONS] = config->connections_per_user;
+	daemon->users.limits[CHARGE_REQUESTS] = config->requests_per_user;
+}
 
 static void stop(struct watchers *watchers)
 {
@@ -49,6 +96,44 @@ static void on_interrupt(struct ev_loop *loop, ev_signal *watcher, int revents)
 	stop(container_of(watcher, struct watchers, interrupt));
 }
 
+/* What can be changed while clients are served. The rest is told of. */
+static void apply(struct daemon *daemon, struct config *config)
+{
+	struct config *old = &daemon->config;
+
+	log_open(config->log_priority < 0 ? LOG_INFO : config->log_priority);
+	prober_set_window(daemon->prober, config->window);
+	set_limits(daemon, config);
+	if (daemon->leases && leases_configure(daemon->leases, config) < 0)
+		log_warning("out of memory: the pool stays as it was");
+	if (config->runtime_dir && old->runtime_dir &&
+	    strcmp(config->runtime_dir, old->runtime_dir) != 0)
+		log_notice("another runtime-dir takes a restart");
+	config_deinit(old);
+	*old = *config;
+	*config = (struct config){ 0 };
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int revents)
+{
+	struct watchers *watchers = container_of(watcher, struct watchers, hangup);
+	_cleanup_(config_deinit)
+	struct config config = { 0 };
+
+	(void)loop;
+	(void)revents;
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)monotonic_us());
+	/* A mistake has been logged, and what was in force stays. */
+	if (config_load(&config, watchers->argc, watchers->argv) > 0 &&
+	    set_defaults(&config) >= 0) {
+		apply(watchers->daemon, &config);
+		log_info("read the configuration again");
+	} else {
+		log_warning("the configuration stays as it was");
+	}
+	sd_notify(0, "READY=1");
+}
+
 static void on_patience(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	(void)watcher;
@@ -71,6 +156,8 @@ static void start_watchers(struct watchers *watchers)
 
 	ev_signal_init(&watchers->terminate, on_terminate, SIGTERM);
 	ev_signal_init(&watchers->interrupt, on_interrupt, SIGINT);
+	ev_signal_init(&watchers->hangup, on_hangup, SIGHUP);
+	ev_signal_start(loop, &watchers->hangup);
 	ev_signal_start(loop, &watchers->terminate);
 	ev_signal_start(loop, &watchers->interrupt);
 	ev_timer_init(&watchers->patience, on_patience, STOP_PATIENCE, 0.);
@@ -87,6 +174,7 @@ static void stop_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
 
+	ev_signal_stop(loop, &watchers->hangup);
 	ev_signal_stop(loop, &watchers->terminate);
 	ev_signal_stop(loop, &watchers->interrupt);
 	ev_timer_stop(loop, &watchers->patience);
@@ -121,32 +209,12 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-/* "%s/NAME" in the user's runtime directory, or the host's; NULL if there is none. */
-static const char *default_path(char *space, size_t size, const char *of_the_host, const char *name)
+/* Looked up once: name services may block. */
+static gid_t find_group(void)
 {
-	const char *directory = getenv("XDG_RUNTIME_DIR");
+	const struct group *group = getgrnam(TRUSTED_GROUP);
 
-	if (geteuid() == 0)
-		return of_the_host;
-	if (!directory || (size_t)snprintf(space, size, "%s/%s", directory, name) >= size)
-		return NULL;
-	return space;
-}
-
-static void set_defaults(struct config *config)
-{
-	static char socket_path[128], runtime_path[PATH_MAX];
-
-	if (config->n_sockets == 0) {
-		config->sockets[0] = default_path(socket_path, sizeof(socket_path),
-						  SOCKET_OF_THE_HOST, SOCKET_NAME);
-		config->n_sockets = config->sockets[0] ? 1 : 0;
-	}
-	if (!config->runtime_dir)
-		config->runtime_dir = getenv("RUNTIME_DIRECTORY");
-	if (!config->runtime_dir)
-		config->runtime_dir = default_path(runtime_path, sizeof(runtime_path),
-						   RUNTIME_DIR_OF_THE_HOST, RUNTIME_DIR_NAME);
+	return group ? group->gr_gid : (gid_t)-1;
 }
 
 static int open_daemon(struct daemon *daemon)
@@ -158,6 +226,9 @@ static int open_daemon(struct daemon *daemon)
 	if (!daemon->loop)
 		return -ENOMEM;
 	daemon->started = ev_time();
+	users_init(&daemon->users);
+	set_limits(daemon, &daemon->config);
+	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
 	r = prober_new(&daemon->prober, daemon->loop, max_sockets, daemon->config.window);
 	if (r >= 0)
@@ -211,9 +282,9 @@ static void close_daemon(struct daemon *daemon)
 	ev_loop_destroy(daemon->loop);
 }
 
-static void serve(struct daemon *daemon)
+static void serve(struct daemon *daemon, int argc, char *argv[])
 {
-	struct watchers watchers = { .daemon = daemon };
+	struct watchers watchers = { .daemon = daemon, .argc = argc, .argv = argv };
 
 	start_watchers(&watchers);
 	server_start(daemon->server);
@@ -229,21 +300,22 @@ int main(int argc, char *argv[])
 	int r;
 
 	open_standard_descriptors();
-	r = config_parse(&daemon.config, argc, argv);
+	log_open(LOG_INFO);
+	r = config_load(&daemon.config, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
 	log_open(daemon.config.log_priority < 0 ? LOG_INFO : daemon.config.log_priority);
 	signal(SIGPIPE, SIG_IGN);
 
-	set_defaults(&daemon.config);
-
-	r = open_daemon(&daemon);
+	r = set_defaults(&daemon.config);
+	if (r >= 0)
+		r = open_daemon(&daemon);
 	if (r < 0)
 		log_error("can't start: %s", strerror(-r));
 	if (r >= 0)
 		r = open_service(&daemon);
 	if (r >= 0)
-		serve(&daemon);
+		serve(&daemon, argc, argv);
 	close_daemon(&daemon);
 	return r < 0 ? 1 : 0;
 }

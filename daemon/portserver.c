@@ -38,7 +38,7 @@ static int parse_pid(const struct connection *connection, const char *data, size
 	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
 	if (stat(path, &status) < 0)
 		return -ESRCH;
-	if (connection->uid != 0 && connection->uid != status.st_uid)
+	if (connection->user->uid != 0 && connection->user->uid != status.st_uid)
 		return -EPERM;
 	*ret_pid = (pid_t)pid;
 	return 0;
@@ -48,13 +48,13 @@ void portserver_answer(struct connection *connection, const char *data, size_t s
 {
 	struct daemon *daemon = connection->daemon;
 	struct lease_request request = {
-		.uid = connection->uid,
+		.uid = connection->user->uid,
 		.count = 1,
 		.protocol = LEASE_BOTH,
 		.hold = LEASE_UNHELD,
 		.until = LEASE_PROCESS,
 		.address = "*",
-		.limit = connection->uid == 0 ? 0 : daemon->config.leases_per_user,
+		.limit = connection->user->uid == 0 ? 0 : daemon->config.leases_per_user,
 	};
 	struct lease *lease;
 	int r = daemon->leases ? parse_pid(connection, data, size, &request.pid) : -EOPNOTSUPP;

@@ -82,6 +82,11 @@ void prober_free(struct prober *prober)
 	free(prober);
 }
 
+void prober_set_window(struct prober *prober, unsigned window)
+{
+	prober->window = window;
+}
+
 const struct prober_counters *prober_counters(const struct prober *prober)
 {
 	return &prober->counters;
@@ -233,8 +238,19 @@ static enum outcome count(struct prober *prober, enum outcome outcome)
 	return outcome;
 }
 
-enum outcome prober_connect(struct prober *prober, const union address *address, int *ret_fd,
-			    int *ret_error)
+/*
+ * Half of what the others leave: so there is always something left for the next user. Root's are
+ * the host's own.
+ */
+static bool has_share(const struct prober *prober, const struct user *user)
+{
+	size_t own = user->charges[CHARGE_PROBES];
+
+	return user->uid == 0 || own < (prober->max_sockets - prober->n_sockets + own) / 2;
+}
+
+enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
+			    int *ret_fd, int *ret_error)
 {
 	enum outcome outcome;
 	int fd = -EBADF, r;
@@ -250,9 +266,14 @@ enum outcome prober_connect(struct prober *prober, const union address *address,
 		/* On this host the reset, or the handshake, is over by now. */
 		outcome = ask(fd, address, ret_error);
 
-	if (outcome == OUTCOME_PENDING) {
+	if (outcome == OUTCOME_PENDING && has_share(prober, user)) {
+		user->charges[CHARGE_PROBES]++;
 		*ret_fd = fd;
 		return outcome;
+	}
+	if (outcome == OUTCOME_PENDING) {
+		outcome = OUTCOME_STARVED;
+		*ret_error = EMFILE;
 	}
 	if (outcome == OUTCOME_REFUSED)
 		keep_socket(prober, address->sa.sa_family, fd);
@@ -263,13 +284,14 @@ enum outcome prober_connect(struct prober *prober, const union address *address,
 	return count(prober, outcome);
 }
 
-enum outcome prober_collect(struct prober *prober, const union address *address, int fd,
-			    int *ret_error)
+enum outcome prober_collect(struct prober *prober, struct user *user, const union address *address,
+			    int fd, int *ret_error)
 {
 	enum outcome outcome = ask(fd, address, ret_error);
 
 	if (outcome == OUTCOME_PENDING)
 		return outcome;
+	user_discharge(user, CHARGE_PROBES);
 	if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
 	else
@@ -278,13 +300,15 @@ enum outcome prober_collect(struct prober *prober, const union address *address,
 	return count(prober, outcome);
 }
 
-void prober_abandon(struct prober *prober, int fd)
+void prober_abandon(struct prober *prober, struct user *user, int fd)
 {
+	user_discharge(user, CHARGE_PROBES);
 	close_socket(prober, fd);
 }
 
-void prober_expire(struct prober *prober, int fd)
+void prober_expire(struct prober *prober, struct user *user, int fd)
 {
+	user_discharge(user, CHARGE_PROBES);
 	close_socket(prober, fd);
 	count(prober, OUTCOME_TIMEOUT);
 }

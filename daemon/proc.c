@@ -128,7 +128,7 @@ int proc_walk_start(struct proc_walk *walk, struct proc_socket *sockets, size_t 
 		return -errno;
 	walk->sockets = sockets;
 	walk->n_sockets = n_sockets;
-	turn_init(&walk->turn, on_turn);
+	turn_init(&walk->turn, walk->user, on_turn);
 	turn_queue(walk->turns, &walk->turn);
 	return 0;
 }
@@ -137,7 +137,7 @@ void proc_walk_deinit(struct proc_walk *walk)
 {
 	if (!walk->directory)
 		return;
-	turn_cancel(&walk->turn);
+	turn_deinit(&walk->turn);
 	closedir(walk->directory);
 	walk->directory = NULL;
 }

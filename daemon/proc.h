@@ -24,6 +24,7 @@ struct proc_socket {
 /* A walk through /proc. */
 struct proc_walk {
 	struct turns *turns;
+	struct user *user; /* who asks */
 	struct turn turn;
 	DIR *directory;
 	struct proc_socket *sockets; /* the caller's, by inode */
@@ -34,7 +35,7 @@ struct proc_walk {
 
 /*
  * Looks for the processes of `sockets`, an array of the caller's that is sorted by inode, without
- * doubles. `turns` and `ended` are set, the rest is zero. Calls ended() from the loop. 0 or
+ * doubles. `turns`, `user` and `ended` are set, the rest is zero. Calls ended() from the loop. 0 or
  * -errno.
  */
 int proc_walk_start(struct proc_walk *walk, struct proc_socket *sockets, size_t n_sockets);

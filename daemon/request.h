@@ -23,6 +23,7 @@ struct request {
 	void *params;        /* a struct that method->params describes */
 	uint64_t started;    /* monotonic, in microseconds */
 	void *work;          /* of the method */
+	bool is_charged;     /* to the user */
 	void (*resume)(struct request *request);
 };
 

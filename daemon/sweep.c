@@ -154,14 +154,14 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 
 	address_of(sweep, address_index, port, &address);
 	ev_io_stop(loop_of(sweep), &probe->writable);
-	outcome = prober_collect(sweep->config.prober, &address, fd, &error);
+	outcome = prober_collect(sweep->config.prober, sweep->config.user, &address, fd, &error);
 	if (outcome == OUTCOME_PENDING && !is_late) {
 		ev_io_start(loop_of(sweep), &probe->writable);
 		return WAITS;
 	}
 	free_probe(probe);
 	if (outcome == OUTCOME_PENDING) {
-		prober_expire(sweep->config.prober, fd);
+		prober_expire(sweep->config.prober, sweep->config.user, fd);
 		outcome = OUTCOME_TIMEOUT;
 		/* A listener of this host whose queue is full drops what comes. */
 		if (!sweep->windows[address_index] &&
@@ -300,9 +300,9 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 		*ret_error = 0;
 		return OUTCOME_STARVED;
 	}
-	outcome = prober_connect(sweep->config.prober, address, &fd, ret_error);
+	outcome = prober_connect(sweep->config.prober, sweep->config.user, address, &fd, ret_error);
 	if (outcome == OUTCOME_PENDING && watch(sweep, fd) < 0) {
-		prober_abandon(sweep->config.prober, fd);
+		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
 		*ret_error = ENOMEM;
 		outcome = OUTCOME_STARVED;
 	}
@@ -386,6 +386,7 @@ static void destroy(struct sweep *sweep)
 	free(sweep->windows);
 	free(sweep->is_unreachable);
 	free(sweep->tallies);
+	turn_deinit(&sweep->turn);
 	free(sweep);
 }
 
@@ -427,7 +428,7 @@ int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
 		return -ENOMEM;
 	sweep->config = *config;
 	sweep->n_addresses = config->addresses->n_addresses;
-	turn_init(&sweep->turn, on_turn);
+	turn_init(&sweep->turn, config->user, on_turn);
 	list_init(&sweep->waiter.link);
 	sweep->waiter.ready = on_room;
 	ev_timer_init(&sweep->timer, on_timer, 0., 0.);
@@ -471,7 +472,7 @@ static void dismantle(struct sweep *sweep)
 		probe = list_first(&sweep->pending, struct probe, link);
 		fd = probe->fd;
 		free_probe(probe);
-		prober_abandon(sweep->config.prober, fd);
+		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
 	}
 	turn_queue(sweep->config.turns, &sweep->turn);
 }

@@ -7,7 +7,8 @@
 #include "resolver.h"
 
 struct target {
-	const char *host; /* borrowed from the request */
+	const char *host;              /* borrowed from the request */
+	struct connection *connection; /* who asks */
 	struct address_list addresses;
 	struct lookup *lookup;
 	/* The addresses are there. */

@@ -80,7 +80,7 @@ static const struct proc_socket *owner_of(const struct who *who, uint32_t inode)
 /* A process is told of to its own user, and to root. */
 static bool may_see(const struct request *request, const struct proc_socket *owner)
 {
-	uid_t uid = request->connection->uid;
+	uid_t uid = request->connection->user->uid;
 
 	return owner && owner->pid != 0 && (uid == 0 || uid == owner->uid);
 }
@@ -114,7 +114,8 @@ static bool find_lease(const struct who *who, struct lease_text *ret_text)
 
 	if (request->daemon->leases)
 		lease = lease_table_find_port(leases_table(request->daemon->leases), params->port);
-	if (!lease || (request->connection->uid != 0 && request->connection->uid != lease->uid))
+	if (!lease ||
+	    (request->connection->user->uid != 0 && request->connection->user->uid != lease->uid))
 		return false;
 	return lease_text_init(ret_text, lease, leases_now()) >= 0;
 }
@@ -249,6 +250,7 @@ int who_start(struct request *request)
 		return -ENOMEM;
 	who->request = request;
 	who->walk.turns = &request->daemon->turns;
+	who->walk.user = request->connection->user;
 	who->walk.ended = on_walked;
 	who->query.port = params->port;
 	if (params->protocol != PROTOCOL_UDP)
