@@ -24,6 +24,7 @@ struct options {
 	const char *exclude;
 	bool strict, include_leased;
 	int deadline_ms, interval_ms;
+	enum portscan_protocol protocol;
 	/* Arguments, of commands that have them. */
 	const char *host;
 	const char *ports;
@@ -49,6 +50,7 @@ enum option_id {
 	OPTION_INCLUDE_LEASED,
 	OPTION_DEADLINE,
 	OPTION_INTERVAL,
+	OPTION_PROTOCOL,
 	N_OPTIONS,
 };
 
@@ -59,12 +61,13 @@ enum arguments {
 	ARGUMENTS_PORT,           /* [HOST] PORT */
 	ARGUMENTS_PORTS,          /* [HOST] PORTS */
 	ARGUMENTS_OPTIONAL_PORTS, /* [HOST] [PORTS] */
+	ARGUMENTS_LOCAL_PORT,     /* PORT */
 	ARGUMENTS_CALL,           /* METHOD [JSON] */
 };
 
 typedef enum exit_status command_fn(struct portscan *p, const struct options *options);
 
-command_fn run_check, run_find, run_scan, run_wait, run_info, run_metrics, run_call;
+command_fn run_check, run_find, run_scan, run_wait, run_who, run_info, run_metrics, run_call;
 
 struct command {
 	const char *name;
@@ -92,6 +95,9 @@ int arguments_take(struct options *options, const struct command *command, int n
 
 /* " [HOST] PORT" and the like. */
 const char *arguments_synopsis(const struct command *command);
+
+/* Prints the last call's result as one line of JSON. */
+void print_json(struct portscan *p);
 
 /* Prints "portscan: …" to stderr. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -15,7 +15,7 @@ static enum portscan_status status_wanted(const struct options *options)
 	return options->closed ? PORTSCAN_CLOSED : 0;
 }
 
-static void print_json(struct portscan *p)
+void print_json(struct portscan *p)
 {
 	const char *text = portscan_last_result(p);
 

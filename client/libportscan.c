@@ -17,6 +17,7 @@ union result {
 	struct portscan_find_result find;
 	struct portscan_scan_result scan;
 	struct portscan_wait_result wait;
+	struct portscan_who_result who;
 	struct portscan_info_result info;
 	char *text;
 };

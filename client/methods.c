@@ -10,10 +10,14 @@ static_assert((int)PORTSCAN_ACCEPTED == (int)REASON_ACCEPTED &&
 		      (int)PORTSCAN_REFUSED == (int)REASON_REFUSED &&
 		      (int)PORTSCAN_TIMEOUT == (int)REASON_TIMEOUT,
 	      "enum portscan_reason");
-static_assert((int)PORTSCAN_VIA_CONNECT == (int)VIA_CONNECT, "enum portscan_via");
+static_assert((int)PORTSCAN_VIA_CONNECT == (int)VIA_CONNECT &&
+		      (int)PORTSCAN_VIA_BIND == (int)VIA_BIND,
+	      "enum portscan_via");
 static_assert((int)PORTSCAN_FIRST == (int)ORDER_FIRST && (int)PORTSCAN_ANY == (int)ORDER_ANY &&
 		      (int)PORTSCAN_RANDOM == (int)ORDER_RANDOM,
 	      "enum portscan_order");
+static_assert((int)PORTSCAN_TCP == (int)PROTOCOL_TCP && (int)PORTSCAN_BOTH == (int)PROTOCOL_BOTH,
+	      "enum portscan_protocol");
 static_assert((int)PORTSCAN_ERROR_PARSE == (int)ERROR_PARSE &&
 		      (int)PORTSCAN_ERROR_INTERNAL == (int)ERROR_INTERNAL &&
 		      (int)PORTSCAN_ERROR_UNREACHABLE == (int)ERROR_UNREACHABLE &&
@@ -51,6 +55,10 @@ static const struct field scan_counts[] = { COUNTS(struct portscan_counts) };
 static const struct field scan_result[] = { SCAN_RESULT(struct portscan_scan_result, scan_counts) };
 static const struct field wait_params[] = { WAIT_PARAMS(struct portscan_wait_args) };
 static const struct field wait_result[] = { WAIT_RESULT(struct portscan_wait_result, ROW_TEXT) };
+static const struct field who_params[] = { WHO_PARAMS(struct portscan_who_args) };
+static const struct field who_socket[] = { SOCKET(struct portscan_socket, ROW_TEXT, ROW_TEXT) };
+static const struct field who_result[] = { WHO_RESULT(struct portscan_who_result, who_socket,
+						      struct portscan_socket) };
 static const struct field info_result[] = { INFO_RESULT(struct portscan_info_result, ROW_TEXT) };
 static const struct field metrics_result[] = { METRICS_RESULT(struct metrics_text, ROW_STRING) };
 static const struct field cancel_params[] = { CANCEL_PARAMS(struct cancel_params_sent, ROW_COUNT) };
@@ -81,6 +89,11 @@ const char *portscan_via_name(enum portscan_via via)
 const char *portscan_order_name(enum portscan_order order)
 {
 	return name_of(order_names, (int)order);
+}
+
+const char *portscan_protocol_name(enum portscan_protocol protocol)
+{
+	return name_of(protocol_names, (int)protocol);
 }
 
 /* Results */
@@ -115,6 +128,11 @@ static int decode_scan(const json_t *json, void *ret_result)
 static int decode_wait(const json_t *json, void *ret_result)
 {
 	return decode_fields(wait_result, json, ret_result);
+}
+
+static int decode_who(const json_t *json, void *ret_result)
+{
+	return decode_fields(who_result, json, ret_result);
 }
 
 static int decode_info(const json_t *json, void *ret_result)
@@ -183,6 +201,11 @@ static void clear_scan(void *result)
 	schema_clear(scan_result, result);
 }
 
+static void clear_who(void *result)
+{
+	schema_clear(who_result, result);
+}
+
 void portscan_find_result_clear(struct portscan_find_result *result)
 {
 	schema_clear(find_result, result);
@@ -195,12 +218,19 @@ void portscan_scan_result_clear(struct portscan_scan_result *result)
 	*result = (struct portscan_scan_result){ 0 };
 }
 
+void portscan_who_result_clear(struct portscan_who_result *result)
+{
+	schema_clear(who_result, result);
+	*result = (struct portscan_who_result){ 0 };
+}
+
 static const struct method check = { sizeof(struct portscan_check_result), decode_check,
 				     clear_nothing };
 static const struct method find = { sizeof(struct portscan_find_result), decode_find, clear_find };
 static const struct method scan = { sizeof(struct portscan_scan_result), decode_scan, clear_scan };
 static const struct method wait_until = { sizeof(struct portscan_wait_result), decode_wait,
 					  clear_nothing };
+static const struct method who = { sizeof(struct portscan_who_result), decode_who, clear_who };
 static const struct method info = { sizeof(struct portscan_info_result), decode_info,
 				    clear_nothing };
 static const struct method metrics = { sizeof(char *), decode_metrics, freep };
@@ -287,6 +317,21 @@ int portscan_wait_start(struct portscan *p, const struct portscan_wait_args *arg
 	struct pending_call call = { .method = &wait_until, .done = done, .userdata = userdata };
 
 	return connection_start(p, call, method_wait.jsonrpc, wait_params, args, ret_id);
+}
+
+int portscan_who(struct portscan *p, const struct portscan_who_args *args,
+		 struct portscan_who_result *ret_result)
+{
+	return connection_call(p, (struct pending_call){ .method = &who }, method_who.jsonrpc,
+			       who_params, args, ret_result);
+}
+
+int portscan_who_start(struct portscan *p, const struct portscan_who_args *args,
+		       portscan_done_fn *done, void *userdata, uint64_t *ret_id)
+{
+	struct pending_call call = { .method = &who, .done = done, .userdata = userdata };
+
+	return connection_start(p, call, method_who.jsonrpc, who_params, args, ret_id);
 }
 
 int portscan_info(struct portscan *p, struct portscan_info_result *ret_result)

@@ -15,6 +15,7 @@ enum option_type {
 	TYPE_COUNT,
 	TYPE_VIA,
 	TYPE_ORDER,
+	TYPE_PROTOCOL,
 };
 
 static const struct option_row {
@@ -30,8 +31,8 @@ static const struct option_row {
 			  offsetof(struct options, json) },
 	[OPTION_TIMEOUT] = { "timeout", "MS", "wait so long for a port's answer (400)", TYPE_COUNT,
 			     offsetof(struct options, timeout_ms) },
-	[OPTION_VIA] = { "via", "V", "how to find out: connect", TYPE_VIA,
-			 offsetof(struct options, via) },
+	[OPTION_VIA] = { "via", "V", "how: connect, or on this host table or bind (connect)",
+			 TYPE_VIA, offsetof(struct options, via) },
 	[OPTION_OPEN] = { "open", NULL, "look for open ports", TYPE_FLAG,
 			  offsetof(struct options, open) },
 	[OPTION_CLOSED] = { "closed", NULL, "look for closed ports", TYPE_FLAG,
@@ -50,6 +51,8 @@ static const struct option_row {
 			      offsetof(struct options, deadline_ms) },
 	[OPTION_INTERVAL] = { "interval", "MS", "look so often (50)", TYPE_COUNT,
 			      offsetof(struct options, interval_ms) },
+	[OPTION_PROTOCOL] = { "protocol", "P", "tcp, udp or both (both)", TYPE_PROTOCOL,
+			      offsetof(struct options, protocol) },
 };
 
 static const char *const synopses[] = {
@@ -57,6 +60,7 @@ static const char *const synopses[] = {
 	[ARGUMENTS_PORT] = " [HOST] PORT",
 	[ARGUMENTS_PORTS] = " [HOST] PORTS",
 	[ARGUMENTS_OPTIONAL_PORTS] = " [HOST] [PORTS]",
+	[ARGUMENTS_LOCAL_PORT] = " PORT",
 	[ARGUMENTS_CALL] = " METHOD [JSON]",
 };
 
@@ -107,6 +111,11 @@ static const char *order_name(int value)
 	return portscan_order_name((enum portscan_order)value);
 }
 
+static const char *protocol_name(int value)
+{
+	return portscan_protocol_name((enum portscan_protocol)value);
+}
+
 /* The value that `text` names; 0 is none of them. */
 static int parse_name(const char *option, const char *text, name_fn *name)
 {
@@ -142,6 +151,10 @@ static int take_option(struct options *options, enum option_id id, const char *t
 	case TYPE_ORDER:
 		options->order = (enum portscan_order)parse_name(row->name, text, order_name);
 		return options->order ? 0 : -EINVAL;
+	case TYPE_PROTOCOL:
+		options->protocol =
+			(enum portscan_protocol)parse_name(row->name, text, protocol_name);
+		return options->protocol ? 0 : -EINVAL;
 	}
 	return -EINVAL;
 }
@@ -241,7 +254,9 @@ static int parse_port(const struct command *command, const char *text, uint16_t 
 /* For an argument that is no port, where there should be one. */
 static void complain_of_port(const struct command *command, const char *text)
 {
-	const char *what = command->arguments == ARGUMENTS_PORT ? "PORT" : "PORTS";
+	bool is_one =
+		command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT;
+	const char *what = is_one ? "PORT" : "PORTS";
 
 	if (!text)
 		complain("%s needs %s, as in: portscan %s 8080", command->name, what,
@@ -258,6 +273,11 @@ static int take_host(struct options *options, const struct command *command, con
 	const char *colon = find_port_part(text);
 	bool is_bracketed = text[0] == '[' && colon && colon[-1] == ']';
 
+	if (command->arguments == ARGUMENTS_LOCAL_PORT) {
+		complain("\"%s\" is no port; %s takes a port of this host, 1 to 65535", text,
+			 command->name);
+		return -EINVAL;
+	}
 	if (colon) {
 		complain(
 			"\"%s\" is a host and a port in one; write them apart: portscan %s %.*s %s",
@@ -295,7 +315,7 @@ static int take_target(struct options *options, const struct command *command, i
 		complain_of_port(command, options->host);
 		return -EINVAL;
 	}
-	if (command->arguments == ARGUMENTS_PORT)
+	if (command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT)
 		return parse_port(command, options->ports, &options->port);
 	return 0;
 }
@@ -304,7 +324,7 @@ int arguments_take(struct options *options, const struct command *command, int n
 {
 	static const int n_max[] = {
 		[ARGUMENTS_NONE] = 0,  [ARGUMENTS_PORT] = 2,           [ARGUMENTS_CALL] = 2,
-		[ARGUMENTS_PORTS] = 2, [ARGUMENTS_OPTIONAL_PORTS] = 2,
+		[ARGUMENTS_PORTS] = 2, [ARGUMENTS_OPTIONAL_PORTS] = 2, [ARGUMENTS_LOCAL_PORT] = 1,
 	};
 
 	if (n > n_max[command->arguments]) {

@@ -10,6 +10,13 @@
 #define COMMON_OPTIONS (BIT(OPTION_HELP) | BIT(OPTION_VERSION) | BIT(OPTION_SOCKET))
 #define PROBE_OPTIONS  (COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VIA))
 
+/* Of commands whose answer depends much on how it is found. */
+#define ABOUT_VIA                                                                                  \
+	"On this host --via table asks the kernel who listens: hundreds of times as fast,\n"       \
+	"and no service sees a connection; but ports that a firewall blocks, or redirects,\n"      \
+	"are told as if it were not there. --via bind tries to bind each port, and so finds\n"     \
+	"also those that are taken without anybody listening.\n\n"
+
 static const struct command commands[] = {
 	{ "check", ARGUMENTS_PORT, PROBE_OPTIONS, run_check, "is a port open or closed?",
 	  "Exits with 0 if the port is open, with 1 if it is closed.\n\n"
@@ -21,14 +28,12 @@ static const struct command commands[] = {
 		  BIT(OPTION_INCLUDE_LEASED),
 	  run_find, "find closed (free) or open ports",
 	  "Prints closed ports, one a line, or with --open those in use. Exits with 0 if any was\n"
-	  "found, with 1 if there is none.\n\n"
-	  "  portscan find 3000-\n"
+	  "found, with 1 if there is none.\n\n" ABOUT_VIA "  portscan find 3000-\n"
 	  "  portscan find 3000-3010,8080 --count 2 --exclude 3003\n" },
 	{ "scan", ARGUMENTS_OPTIONAL_PORTS, PROBE_OPTIONS | BIT(OPTION_OPEN) | BIT(OPTION_CLOSED),
 	  run_scan, "look at all ports of a host",
 	  "Prints a table of the open ports, or with --closed of the closed ones, and the counts\n"
-	  "last. PORTS are 1-65535 if not given.\n\n"
-	  "  portscan scan\n"
+	  "last. PORTS are 1-65535 if not given.\n\n" ABOUT_VIA "  portscan scan\n"
 	  "  portscan scan localhost 1-1024\n" },
 	{ "wait", ARGUMENTS_PORT,
 	  PROBE_OPTIONS | BIT(OPTION_OPEN) | BIT(OPTION_CLOSED) | BIT(OPTION_DEADLINE) |
@@ -37,6 +42,12 @@ static const struct command commands[] = {
 	  "Exits with 0 as soon as the port is open (with --closed: closed), and with 1 when the\n"
 	  "deadline is over.\n\n"
 	  "  portscan wait 5432 --deadline 10000 && ./migrate\n" },
+	{ "who", ARGUMENTS_LOCAL_PORT, COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_PROTOCOL),
+	  run_who, "who has a port of this host?",
+	  "Prints the sockets of the port: those that listen first, then connections. PID and\n"
+	  "COMMAND are told of your own processes, and root of all. Exits with 0 if anybody has\n"
+	  "the port, with 1 if nobody has.\n\n"
+	  "  portscan who 8080\n" },
 	{ "info", ARGUMENTS_NONE, COMMON_OPTIONS | BIT(OPTION_JSON), run_info,
 	  "which daemon answers", "" },
 	{ "metrics", ARGUMENTS_NONE, COMMON_OPTIONS | BIT(OPTION_JSON), run_metrics,

@@ -89,11 +89,18 @@ enum portscan_order {
 	PORTSCAN_RANDOM,    /* a random choice */
 };
 
+enum portscan_protocol {
+	PORTSCAN_TCP = 1,
+	PORTSCAN_UDP,
+	PORTSCAN_BOTH,
+};
+
 /* The names on the wire and of the command line: "open", "refused" …; NULL for any other value. */
 const char *portscan_status_name(enum portscan_status status);
 const char *portscan_reason_name(enum portscan_reason reason);
 const char *portscan_via_name(enum portscan_via via);
 const char *portscan_order_name(enum portscan_order order);
+const char *portscan_protocol_name(enum portscan_protocol protocol);
 
 /* The codes of errors: those of JSON-RPC, and from 1 on those of the interface io.portscand. */
 enum portscan_error_code {
@@ -207,8 +214,8 @@ struct portscan_find_args {
 	enum portscan_order order;
 	const char *exclude; /* ports to leave out */
 	bool include_leased; /* ports that somebody has leased, too */
-	bool strict;         /* a port that did not answer in time is not closed */
-	int timeout_ms;      /* of each port, 1-600,000, default 400 */
+	bool strict; /* neither is a port closed that did not answer in time, or can't be bound */
+	int timeout_ms; /* of each port, 1-600,000, default 400 */
 	enum portscan_via via;
 };
 
@@ -295,6 +302,41 @@ struct portscan_wait_result {
 int portscan_wait(struct portscan *p, const struct portscan_wait_args *args,
 		  struct portscan_wait_result *ret_result);
 
+struct portscan_who_args {
+	uint16_t port;                   /* required */
+	enum portscan_protocol protocol; /* default both */
+};
+
+/* A socket of this host, as the kernel tells of it. Text that is too long is cut off. */
+struct portscan_socket {
+	enum portscan_protocol protocol;
+	char address[64]; /* its own, with `port` */
+	uint16_t port;
+	char state[16];   /* as ss(8) names it: "LISTEN", "ESTAB", "UNCONN" … */
+	int64_t uid;      /* of the user who made it */
+	int64_t inode;    /* 0: no process has it any more */
+	char cgroup[512]; /* of the process that made it, below the mount point; "": unknown */
+	char unit[256];   /* that systemd runs the cgroup as; "": none, or unknown */
+	/* Of a process that has it. 0 and "": none of the caller's, who isn't root. */
+	int64_t pid;
+	char command[256]; /* with its arguments */
+};
+
+struct portscan_who_result {
+	struct portscan_socket *sockets; /* those that listen first, 1,024 at most */
+	size_t n_sockets;
+};
+
+/*
+ * Who has this port of this host? Nobody: there are no sockets. The caller ends *ret_result with
+ * portscan_who_result_clear().
+ */
+int portscan_who(struct portscan *p, const struct portscan_who_args *args,
+		 struct portscan_who_result *ret_result);
+
+/* Frees the array of sockets; the result is zeroed afterwards. */
+void portscan_who_result_clear(struct portscan_who_result *result);
+
 struct portscan_info_result {
 	char vendor[64];
 	char product[64];
@@ -338,7 +380,7 @@ struct portscan_reply {
 	const struct portscan_error *error;
 	/*
 	 * The one of the method called; NULL unless `status` is 0. To keep what it owns (ports,
-	 * text), move the struct out and leave a zeroed one: what is there when the completion
+	 * sockets, text), move the struct out and leave a zeroed one: what is there when the completion
 	 * returns is freed.
 	 */
 	union {
@@ -346,6 +388,7 @@ struct portscan_reply {
 		struct portscan_find_result *find;
 		struct portscan_scan_result *scan;
 		struct portscan_wait_result *wait;
+		struct portscan_who_result *who;
 		struct portscan_info_result *info;
 		char **text; /* of metrics, and of call: JSON */
 	};
@@ -387,6 +430,8 @@ int portscan_scan_start(struct portscan *p, const struct portscan_scan_args *arg
 			uint64_t *ret_id);
 int portscan_wait_start(struct portscan *p, const struct portscan_wait_args *args,
 			portscan_done_fn *done, void *userdata, uint64_t *ret_id);
+int portscan_who_start(struct portscan *p, const struct portscan_who_args *args,
+		       portscan_done_fn *done, void *userdata, uint64_t *ret_id);
 int portscan_info_start(struct portscan *p, portscan_done_fn *done, void *userdata,
 			uint64_t *ret_id);
 int portscan_metrics_start(struct portscan *p, portscan_done_fn *done, void *userdata,

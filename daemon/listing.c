@@ -7,14 +7,14 @@ static int mark(struct listing *listing, const union address *address,
 		const struct sockdiag_socket *sockets, size_t n_sockets)
 {
 	union address to = address_destination(address);
-	int interface =
-		sockdiag_address_interface(listing->sockdiag, to.sa.sa_family, address_bytes(&to));
+	int family = to.sa.sa_family;
+	const void *bytes = address_bytes(&to);
+	int interface = sockdiag_address_interface(listing->sockdiag, family, bytes);
 
 	if (interface < 0)
 		return interface;
 	for (size_t i = 0; i < n_sockets; i++)
-		if (sockdiag_listens_on(&sockets[i], to.sa.sa_family, address_bytes(&to),
-					(uint32_t)interface))
+		if (sockdiag_listens_on(&sockets[i], family, bytes, (uint32_t)interface))
 			bitmap_set(&listing->listening, sockets[i].port);
 	return 0;
 }
@@ -30,8 +30,14 @@ static void on_listed(struct sockdiag_query *query, int result,
 	for (size_t i = 0; i < addresses->n_addresses && result == 0; i++) {
 		r = mark(listing, &addresses->addresses[i], sockets, n_sockets);
 		n_ours += r >= 0;
+		/* Of a name with several, those that are not ours count for nothing. */
+		if (r < 0 && r != -EADDRNOTAVAIL && r != -EAFNOSUPPORT)
+			result = r;
 	}
-	listing->ended(listing, n_ours > 0 ? 0 : -r);
+	if (result < 0)
+		listing->ended(listing, -result);
+	else
+		listing->ended(listing, n_ours > 0 ? 0 : -r);
 }
 
 int listing_start(struct listing *listing, const struct address_list *addresses)

@@ -125,7 +125,7 @@ void sweep_fail_request(struct request *request, const char *host, enum via via,
 		snprintf(detail, sizeof(detail),
 			 "port %d may be bound by a privileged process only", (int)result->port);
 		request_fail(request, ERROR_PERMISSION_DENIED, json_pack("{ss}", "detail", detail),
-			     "%s; ask via %s, or for ports from %d on", detail,
+			     "%s; ask via %s without strict, or for ports from %d on", detail,
 			     via_names[VIA_TABLE - 1], IPPORT_RESERVED);
 		break;
 	case SWEEP_UNREACHABLE:

@@ -85,6 +85,17 @@ static int put_probes(struct buffer *buffer, const struct prober_counters *count
 				   counters->starved);
 }
 
+static int put_table(struct buffer *buffer, const struct sockdiag_stats *stats)
+{
+	int r = put_counter(buffer, "table_dumps",
+			    "Lists of sockets read from the kernel, each for one call or several.",
+			    stats->dumps);
+
+	return r < 0 ? r
+		     : put_counter(buffer, "table_lookups",
+				   "Single ports looked up in the kernel's table.", stats->lookups);
+}
+
 int metrics_put(struct buffer *buffer, const struct daemon *daemon)
 {
 	const struct metrics *metrics = &daemon->metrics;
@@ -97,6 +108,8 @@ int metrics_put(struct buffer *buffer, const struct daemon *daemon)
 				metrics->cancelled);
 	if (r >= 0)
 		r = put_probes(buffer, prober_counters(daemon->prober));
+	if (r >= 0)
+		r = put_table(buffer, sockdiag_stats(daemon->sockdiag));
 	if (r >= 0)
 		r = put_counter(buffer, "connections_accepted", "Clients that have connected.",
 				metrics->connections);

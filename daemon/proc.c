@@ -1,14 +1,18 @@
 #include "proc.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* Descriptors looked at in one turn of the loop: some half a millisecond. */
+/* Entries of directories looked at in one turn of the loop: some half a millisecond. */
 #define SLICE 256
 
-static struct proc_socket *find(struct proc_walk *walk, uint32_t inode)
+/* systemd, which listens for services that don't run yet. */
+#define PID_INIT 1
+
+static struct proc_socket *find(const struct proc_walk *walk, uint32_t inode)
 {
 	size_t low = 0, high = walk->n_sockets;
 
@@ -50,81 +54,96 @@ static void read_command(int process_fd, char ret_command[COMMAND_SIZE])
 	}
 }
 
-static void found(struct proc_walk *walk, struct proc_socket *proc_socket, int process_fd,
-		  pid_t pid)
+static void look_at_descriptor(struct proc_walk *walk, const char *name)
 {
-	struct stat status;
+	char target[64];
+	ssize_t size = readlinkat(dirfd(walk->descriptors), name, target, sizeof(target) - 1);
+	struct proc_socket *proc_socket;
+	unsigned inode;
 
-	if (proc_socket->pid != 0 || fstat(process_fd, &status) < 0)
+	if (size <= 0)
 		return;
-	proc_socket->pid = pid;
-	proc_socket->uid = status.st_uid;
-	read_command(process_fd, proc_socket->command);
-	walk->n_found++;
+	target[size] = '\0';
+	if (sscanf(target, "socket:[%u]", &inode) != 1)
+		return;
+	proc_socket = find(walk, inode);
+	if (!proc_socket || proc_socket->pid > PID_INIT || proc_socket->pid == walk->pid)
+		return;
+	proc_socket->pid = walk->pid;
+	read_command(walk->process_fd, proc_socket->command);
+	walk->n_found += walk->pid != PID_INIT;
 }
 
-/* How many descriptors were looked at. */
-static int look_at_process(struct proc_walk *walk, const char *name)
+static void leave_process(struct proc_walk *walk)
+{
+	if (!walk->descriptors)
+		return;
+	closedir(walk->descriptors);
+	walk->descriptors = NULL;
+	close(walk->process_fd);
+}
+
+/* Not where it is gone, or none of our business. */
+static void enter_process(struct proc_walk *walk, const char *name)
 {
 	_cleanup_(closep)
 	int process_fd = -EBADF;
-	struct dirent *entry;
-	DIR *descriptors;
-	int fd, n = 1;
+	_cleanup_(closep)
+	int fd = -EBADF;
+	struct stat status;
 
-	process_fd = openat(dirfd(walk->directory), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fd = process_fd < 0 ? -1 : openat(process_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	descriptors = fd < 0 ? NULL : fdopendir(fd);
-	if (!descriptors) {
-		/* Gone, or none of our business. */
-		if (fd >= 0)
-			close(fd);
-		return n;
-	}
-	while ((entry = readdir(descriptors))) {
-		char target[64];
-		ssize_t size = readlinkat(fd, entry->d_name, target, sizeof(target) - 1);
-		struct proc_socket *proc_socket;
-		unsigned inode;
+	process_fd = openat(dirfd(walk->processes), name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (process_fd < 0 || fstat(process_fd, &status) < 0)
+		return;
+	if (walk->user->uid != 0 && status.st_uid != walk->user->uid)
+		return;
+	fd = openat(process_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	walk->descriptors = fdopendir(fd);
+	if (!walk->descriptors)
+		return;
+	(void)steal_fd(&fd);
+	walk->process_fd = steal_fd(&process_fd);
+	walk->pid = (pid_t)strtol(name, NULL, 10);
+}
 
-		n++;
-		if (size <= 0)
-			continue;
-		target[size] = '\0';
-		if (sscanf(target, "socket:[%u]", &inode) != 1)
-			continue;
-		proc_socket = find(walk, inode);
-		if (proc_socket)
-			found(walk, proc_socket, process_fd, (pid_t)strtol(name, NULL, 10));
+/* Looks at one entry of a directory. False at the end. */
+static bool step(struct proc_walk *walk)
+{
+	const struct dirent *entry =
+		readdir(walk->descriptors ? walk->descriptors : walk->processes);
+
+	if (walk->descriptors) {
+		if (entry)
+			look_at_descriptor(walk, entry->d_name);
+		else
+			leave_process(walk);
+		return walk->n_found < walk->n_sockets;
 	}
-	closedir(descriptors);
-	return n;
+	if (entry && isdigit((unsigned char)entry->d_name[0]))
+		enter_process(walk, entry->d_name);
+	return entry;
 }
 
 static void on_turn(struct turn *turn)
 {
 	struct proc_walk *walk = container_of(turn, struct proc_walk, turn);
-	int n = 0;
 
-	while (n < SLICE) {
-		struct dirent *entry =
-			walk->n_found < walk->n_sockets ? readdir(walk->directory) : NULL;
-
-		if (!entry) {
+	for (int i = 0; i < SLICE; i++) {
+		if (!step(walk)) {
 			proc_walk_deinit(walk);
 			walk->ended(walk);
 			return;
 		}
-		if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
-			n += look_at_process(walk, entry->d_name);
 	}
 	turn_queue(walk->turns, &walk->turn);
 }
 
 int proc_walk_start(struct proc_walk *walk, struct proc_socket *sockets, size_t n_sockets)
 {
-	walk->directory = opendir("/proc");
-	if (!walk->directory)
+	walk->processes = opendir("/proc");
+	if (!walk->processes)
 		return -errno;
 	walk->sockets = sockets;
 	walk->n_sockets = n_sockets;
@@ -135,9 +154,10 @@ int proc_walk_start(struct proc_walk *walk, struct proc_socket *sockets, size_t 
 
 void proc_walk_deinit(struct proc_walk *walk)
 {
-	if (!walk->directory)
+	if (!walk->processes)
 		return;
 	turn_deinit(&walk->turn);
-	closedir(walk->directory);
-	walk->directory = NULL;
+	leave_process(walk);
+	closedir(walk->processes);
+	walk->processes = NULL;
 }

@@ -63,17 +63,19 @@ static bool on_decided(void *userdata, const struct verdict *verdict)
 static int make_result(const struct scan *scan, const struct bitmap *bitmap, size_t n,
 		       struct scan_result *ret_result)
 {
-	struct portlist_cursor cursor = { 0 };
 	struct scan_result result = scan->result;
+	size_t begin = 0, end;
 
 	result.ports = calloc(n + 1, sizeof(*result.ports));
 	if (!result.ports)
 		return -ENOMEM;
-	for (size_t i = 0; result.n_ports < n; i++) {
-		uint16_t port = portlist_next(scan->ports, &cursor);
+	for (size_t r = 0; r < scan->ports->n_ranges; r++, begin = end) {
+		const struct port_range *range = &scan->ports->ranges[r];
+		size_t i = begin;
 
-		if (bitmap_get(bitmap, i))
-			result.ports[result.n_ports++] = port;
+		end = begin + range->last - range->first + 1u;
+		while ((i = bitmap_next(bitmap, i, end, true)) < end)
+			result.ports[result.n_ports++] = (uint16_t)(range->first + i++ - begin);
 	}
 	*ret_result = result;
 	return 0;
@@ -124,25 +126,45 @@ static void on_ended(void *userdata, const struct sweep_result *result)
 	reply_soon(request);
 }
 
+/* All ports at once: one by one, 65,535 would take longer than the kernel's list does. */
+static void take_listing(struct scan *scan)
+{
+	const struct scan_params *params = scan->request->params;
+	struct counts *counts = &scan->result.counts;
+	bool wants_open = params->status == STATUS_OPEN;
+	size_t index = 0, n_others;
+
+	for (size_t r = 0; r < scan->ports->n_ranges; r++) {
+		const struct port_range *range = &scan->ports->ranges[r];
+		size_t port = range->first, end = range->last + 1u;
+
+		while ((port = bitmap_next(&scan->listing.listening, port, end, wants_open)) <
+		       end) {
+			bitmap_set(&scan->matching, index + port++ - range->first);
+			scan->n_matching++;
+		}
+		index += end - range->first;
+	}
+	bitmap_copy(&scan->untold, &scan->matching, scan->ports->n_ports);
+	scan->n_untold = scan->n_matching;
+	n_others = scan->ports->n_ports - scan->n_matching;
+	counts->open = (int64_t)(wants_open ? scan->n_matching : n_others);
+	counts->closed = (int64_t)(wants_open ? n_others : scan->n_matching);
+	scan->result.done = scan->result.total;
+}
+
 static void on_listed(struct listing *listing, int error)
 {
 	struct scan *scan = container_of(listing, struct scan, listing);
 	struct request *request = scan->request;
 	const struct scan_params *params = request->params;
-	struct portlist_cursor cursor = { 0 };
-	struct verdict verdict = { 0 };
 
 	if (error) {
 		scan_free(scan);
 		request_fail_listing(request, params->host, error);
 		return;
 	}
-	while ((verdict.port = portlist_next(scan->ports, &cursor)) != 0) {
-		verdict.status =
-			bitmap_get(&listing->listening, verdict.port) ? STATUS_OPEN : STATUS_CLOSED;
-		on_decided(scan, &verdict);
-		verdict.index++;
-	}
+	take_listing(scan);
 	reply_soon(request);
 }
 

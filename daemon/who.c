@@ -11,7 +11,6 @@
 
 /* What is told of a socket, with its strings. */
 struct who_socket {
-	struct sockdiag_socket socket;
 	char address[ADDRESS_SIZE];
 	char *cgroup;
 	char unit[CGROUP_UNIT_SIZE];
@@ -20,8 +19,9 @@ struct who_socket {
 struct who {
 	struct request *request;
 	struct sockdiag_query query;
-	struct who_socket *sockets;
-	size_t n_sockets;
+	struct sockdiag_socket *sockets; /* those to tell of, by rank */
+	struct who_socket *strings;      /* of each of them */
+	size_t n_sockets, n_strings;
 	struct proc_socket *owners; /* by inode */
 	size_t n_owners;
 	struct proc_walk walk;
@@ -31,8 +31,9 @@ static void who_free(struct who *who)
 {
 	sockdiag_query_cancel(&who->query);
 	proc_walk_deinit(&who->walk);
-	for (size_t i = 0; i < who->n_sockets; i++)
-		free(who->sockets[i].cgroup);
+	for (size_t i = 0; i < who->n_strings; i++)
+		free(who->strings[i].cgroup);
+	free(who->strings);
 	free(who->sockets);
 	free(who->owners);
 	free(who);
@@ -43,22 +44,25 @@ void who_cancel(struct request *request)
 	who_free(request->work);
 }
 
-/* Who waits for clients first, then who could, then the connections. */
-static int rank(const struct sockdiag_socket *socket)
+/* Who waits for clients first, then who could, then the connections, the dead ones last. */
+enum rank {
+	RANK_LISTENS,
+	RANK_RECEIVES,
+	RANK_BOUND,
+	RANK_CONNECTED,
+	RANK_DEAD,
+	N_RANKS,
+};
+
+static enum rank rank_of(const struct sockdiag_socket *socket)
 {
 	if (socket->state == SOCKDIAG_LISTEN)
-		return 0;
+		return RANK_LISTENS;
 	if (socket->protocol == IPPROTO_UDP && socket->state == SOCKDIAG_CLOSE)
-		return 1;
-	return socket->state == SOCKDIAG_BOUND_INACTIVE ? 2 : 3;
-}
-
-static int compare_sockets(const void *a, const void *b)
-{
-	const struct sockdiag_socket *one = a, *other = b;
-	int r = rank(one) - rank(other);
-
-	return r != 0 ? r : (one->inode > other->inode) - (one->inode < other->inode);
+		return RANK_RECEIVES;
+	if (socket->state == SOCKDIAG_BOUND_INACTIVE)
+		return RANK_BOUND;
+	return socket->inode != 0 ? RANK_CONNECTED : RANK_DEAD;
 }
 
 static int compare_owners(const void *a, const void *b)
@@ -77,31 +81,24 @@ static const struct proc_socket *owner_of(const struct who *who, uint32_t inode)
 	return bsearch(&key, who->owners, who->n_owners, sizeof(key), compare_owners);
 }
 
-/* A process is told of to its own user, and to root. */
-static bool may_see(const struct request *request, const struct proc_socket *owner)
+static void describe(const struct who *who, size_t i, struct socket_info *ret_info)
 {
-	uid_t uid = request->connection->user->uid;
-
-	return owner && owner->pid != 0 && (uid == 0 || uid == owner->uid);
-}
-
-static void describe(const struct who *who, const struct who_socket *from,
-		     struct socket_info *ret_info)
-{
-	const struct proc_socket *owner = owner_of(who, from->socket.inode);
-	bool is_seen = may_see(who->request, owner);
+	const struct sockdiag_socket *socket = &who->sockets[i];
+	const struct who_socket *strings = &who->strings[i];
+	const struct proc_socket *owner = owner_of(who, socket->inode);
+	bool has_owner = owner && owner->pid != 0;
 
 	*ret_info = (struct socket_info){
-		.protocol = from->socket.protocol == IPPROTO_UDP ? PROTOCOL_UDP : PROTOCOL_TCP,
-		.address = from->address,
-		.port = from->socket.port,
-		.state = sockdiag_state_name(from->socket.state),
-		.uid = from->socket.uid,
-		.inode = from->socket.inode,
-		.cgroup = from->cgroup,
-		.unit = from->unit[0] ? from->unit : NULL,
-		.pid = is_seen ? owner->pid : 0,
-		.command = is_seen ? owner->command : NULL,
+		.protocol = socket->protocol == IPPROTO_UDP ? PROTOCOL_UDP : PROTOCOL_TCP,
+		.address = strings->address,
+		.port = socket->port,
+		.state = sockdiag_state_name(socket->state),
+		.uid = socket->uid,
+		.inode = socket->inode,
+		.cgroup = strings->cgroup,
+		.unit = strings->unit[0] ? strings->unit : NULL,
+		.pid = has_owner ? owner->pid : 0,
+		.command = has_owner ? owner->command : NULL,
 	};
 }
 
@@ -130,7 +127,7 @@ static void reply(struct who *who)
 		result.lease = text.info;
 	result.sockets = calloc(who->n_sockets + 1, sizeof(*result.sockets));
 	for (size_t i = 0; result.sockets && i < who->n_sockets; i++)
-		describe(who, &who->sockets[i], &result.sockets[i]);
+		describe(who, i, &result.sockets[i]);
 	/* The strings are needed until the answer is written: what is freed comes after. */
 	request->work = NULL;
 	if (result.sockets)
@@ -155,8 +152,8 @@ static int find_processes(struct who *who)
 	if (!who->owners)
 		return -ENOMEM;
 	for (size_t i = 0; i < who->n_sockets; i++)
-		if (who->sockets[i].socket.inode != 0)
-			who->owners[n++].inode = who->sockets[i].socket.inode;
+		if (who->sockets[i].inode != 0)
+			who->owners[n++].inode = who->sockets[i].inode;
 	qsort(who->owners, n, sizeof(*who->owners), compare_owners);
 	for (size_t i = 0; i < n; i++)
 		if (i == 0 || who->owners[i].inode != who->owners[who->n_owners - 1].inode)
@@ -181,64 +178,104 @@ static char *copy_as_utf8(const char *text)
 	return copy;
 }
 
-static int add_socket(struct who *who, const struct sockdiag_socket *socket)
+static int make_strings(struct who *who, const struct sockdiag_socket *socket)
 {
-	struct who_socket *added = &who->sockets[who->n_sockets];
+	struct who_socket *strings = &who->strings[who->n_strings];
 	const char *path;
 
-	*added = (struct who_socket){ .socket = *socket };
-	inet_ntop(socket->family, socket->address, added->address, sizeof(added->address));
+	inet_ntop(socket->family, socket->address, strings->address, sizeof(strings->address));
 	if (socket->cgroup != 0 &&
 	    cgroups_path(who->request->daemon->cgroups, socket->cgroup, &path) >= 0) {
-		added->cgroup = copy_as_utf8(path);
-		if (!added->cgroup)
+		strings->cgroup = copy_as_utf8(path);
+		if (!strings->cgroup)
 			return -ENOMEM;
-		if (cgroup_unit(added->cgroup, added->unit, sizeof(added->unit)) < 0)
-			added->unit[0] = '\0';
+		if (cgroup_unit(strings->cgroup, strings->unit, sizeof(strings->unit)) < 0)
+			strings->unit[0] = '\0';
 	}
-	who->n_sockets++;
+	who->n_strings++;
 	return 0;
 }
 
-/* The first of them, by rank; `sockets` are the kernel's own and stay in their order. */
-static int add_sockets(struct who *who, const struct sockdiag_socket *sockets, size_t n)
+static int make_all_strings(struct who *who)
 {
-	_cleanup_(freep)
-	struct sockdiag_socket *sorted = NULL;
-	size_t n_told = n < SOCKETS_TOLD_MAX ? n : SOCKETS_TOLD_MAX;
 	int r = 0;
 
-	sorted = calloc(n + 1, sizeof(*sorted));
-	who->sockets = calloc(n_told + 1, sizeof(*who->sockets));
-	if (!sorted || !who->sockets)
+	who->strings = calloc(who->n_sockets + 1, sizeof(*who->strings));
+	if (!who->strings)
 		return -ENOMEM;
-	if (n > 0)
-		memcpy(sorted, sockets, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), compare_sockets);
-	for (size_t i = 0; i < n_told && r >= 0; i++)
-		r = add_socket(who, &sorted[i]);
-	return r < 0 ? r : find_processes(who);
+	for (size_t i = 0; i < who->n_sockets && r >= 0; i++)
+		r = make_strings(who, &who->sockets[i]);
+	return r;
+}
+
+/* Adds `sockets` to those there are: the first by rank, as many as are told. */
+static int add_sockets(struct who *who, const struct sockdiag_socket *sockets, size_t n_sockets)
+{
+	size_t n_all = who->n_sockets + n_sockets, n = 0;
+	size_t n_max = n_all < SOCKETS_TOLD_MAX ? n_all : SOCKETS_TOLD_MAX;
+	struct sockdiag_socket *chosen = calloc(n_max + 1, sizeof(*chosen));
+
+	if (!chosen)
+		return -ENOMEM;
+	for (enum rank rank = 0; rank < N_RANKS; rank++) {
+		for (size_t i = 0; i < who->n_sockets && n < n_max; i++)
+			if (rank_of(&who->sockets[i]) == rank)
+				chosen[n++] = who->sockets[i];
+		for (size_t i = 0; i < n_sockets && n < n_max; i++)
+			if (rank_of(&sockets[i]) == rank)
+				chosen[n++] = sockets[i];
+	}
+	free(who->sockets);
+	who->sockets = chosen;
+	who->n_sockets = n;
+	return 0;
+}
+
+/*
+ * Whether to ask for sockets that are only bound, which takes the kernel longer than all others:
+ * where a listener has the port, nobody asks for those beside it.
+ */
+static bool wants_bound(const struct who *who)
+{
+	bool has_listener = who->n_sockets > 0 && rank_of(&who->sockets[0]) == RANK_LISTENS;
+
+	return who->query.what & SOCKDIAG_TCP_CONNECTIONS && !has_listener;
+}
+
+static void fail(struct who *who, int error)
+{
+	struct request *request = who->request;
+
+	who_free(who);
+	if (error == EOPNOTSUPP)
+		request_fail(request, ERROR_NOT_SUPPORTED,
+			     json_pack("{ss}", "detail", "no NETLINK_SOCK_DIAG"),
+			     "this kernel doesn't tell its sockets; load the modules tcp_diag and "
+			     "udp_diag");
+	else
+		request_fail_errno(request, error);
 }
 
 static void on_listed(struct sockdiag_query *query, int result,
 		      const struct sockdiag_socket *sockets, size_t n_sockets)
 {
 	struct who *who = container_of(query, struct who, query);
-	struct request *request = who->request;
 	int r = result;
 
 	if (r >= 0)
 		r = add_sockets(who, sockets, n_sockets);
-	if (r >= 0)
+	if (r >= 0 && wants_bound(who)) {
+		/* Once more also who listens: one of the bound may have begun to, meanwhile. */
+		query->what = SOCKDIAG_TCP_BOUND | SOCKDIAG_TCP_LISTENERS;
+		sockdiag_query_start(who->request->daemon->sockdiag, query);
 		return;
-	who_free(who);
-	if (r == -EOPNOTSUPP)
-		request_fail(request, ERROR_NOT_SUPPORTED,
-			     json_pack("{ss}", "detail", "no NETLINK_SOCK_DIAG"),
-			     "this kernel doesn't tell its sockets; load the modules tcp_diag and "
-			     "udp_diag");
-	else
-		request_fail_errno(request, -r);
+	}
+	if (r >= 0)
+		r = make_all_strings(who);
+	if (r >= 0)
+		r = find_processes(who);
+	if (r < 0)
+		fail(who, -r);
 }
 
 int who_start(struct request *request)
@@ -254,7 +291,7 @@ int who_start(struct request *request)
 	who->walk.ended = on_walked;
 	who->query.port = params->port;
 	if (params->protocol != PROTOCOL_UDP)
-		who->query.what |= SOCKDIAG_TCP_ALL;
+		who->query.what |= SOCKDIAG_TCP_LISTENERS | SOCKDIAG_TCP_CONNECTIONS;
 	if (params->protocol != PROTOCOL_TCP)
 		who->query.what |= SOCKDIAG_UDP;
 	who->query.done = on_listed;

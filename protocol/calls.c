@@ -53,7 +53,8 @@ const struct field leases_params_fields[] = { LEASES_PARAMS(struct leases_params
 const struct field leases_result_fields[] = { LEASES_RESULT(struct leases_result, lease_info_fields,
 							    struct lease_info) };
 const struct field who_params_fields[] = { WHO_PARAMS(struct who_params) };
-static const struct field socket_fields[] = { SOCKET(struct socket_info) };
+static const struct field socket_fields[] = { SOCKET(struct socket_info, ROW_STRING,
+						     ROW_STRING_OR_NULL) };
 const struct field who_result_fields[] = { WHO_RESULT(struct who_result, socket_fields,
 						      struct socket_info, lease_info_fields) };
 const struct field metrics_result_fields[] = { METRICS_RESULT(struct metrics_result, ROW_STRING) };

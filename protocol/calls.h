@@ -241,17 +241,17 @@ extern const char *const state_names[];
 	ROW_ENUM(S, protocol, protocol_names, PROTOCOL_BOTH), \
 	ROW_END
 
-#define SOCKET(S) \
+#define SOCKET(S, STRING, STRING_OR_NULL) \
 	ROW_ENUM(S, protocol, protocol_names, 0), \
-	ROW_STRING(S, address), \
+	STRING(S, address), \
 	ROW_PORT(S, port), \
-	ROW_STRING(S, state), \
+	STRING(S, state), \
 	ROW_COUNT(S, uid), \
 	ROW_COUNT(S, inode), \
-	ROW_STRING_OR_NULL(S, cgroup), \
-	ROW_STRING_OR_NULL(S, unit), \
+	STRING_OR_NULL(S, cgroup), \
+	STRING_OR_NULL(S, unit), \
 	ROW_INT_OR_NULL(S, pid), \
-	ROW_STRING_OR_NULL(S, command), \
+	STRING_OR_NULL(S, command), \
 	ROW_END
 
 /* `socket_fields` is SOCKET() for the struct that `E` is. */

@@ -7,6 +7,7 @@
 
 #include "filtered.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 
 #include <signal.h>
@@ -22,6 +23,8 @@
 #define N_CHECKS    20000
 #define N_PIPELINED 60000
 #define N_IDLE      5000
+#define N_LISTENERS 2000
+#define N_SCANS     25
 #define ALL_PORTS   65535
 #define FILTERED_MS 400
 
@@ -81,10 +84,88 @@ static double npm(void)
 	return run_program(argv);
 }
 
-/* Seconds of each of `n` checks of a closed port, one after the other. */
-static double *check_times(struct portscan *connection, size_t n)
+/* Runs `measure` while this process has the listeners. */
+static double with_listeners(double (*measure)(void))
 {
-	struct portscan_check_args args = { .port = closed_port() };
+	static int fds[N_LISTENERS];
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	double value;
+
+	for (size_t i = 0; i < N_LISTENERS; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (bind(fds[i], (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		    listen(fds[i], 1024) < 0)
+			fail("a listener");
+	}
+	value = measure();
+	for (size_t i = 0; i < N_LISTENERS; i++)
+		close(fds[i]);
+	return value;
+}
+
+/* The median of some, as each is so short. */
+static double median_of(double (*measure)(void))
+{
+	double times[N_SCANS];
+
+	for (size_t i = 0; i < N_SCANS; i++)
+		times[i] = measure();
+	return percentile(times, N_SCANS, 0.5);
+}
+
+static double table_scan_once(void)
+{
+	struct portscan_scan_args args = { .via = PORTSCAN_VIA_TABLE };
+	struct portscan_scan_result result;
+	double begin = now(), end;
+
+	if (portscan_scan(bench_daemon.connection, &args, NULL, NULL, &result) < 0)
+		fail("scan via table");
+	end = now();
+	if (result.counts.open < N_LISTENERS)
+		fail("the table");
+	portscan_scan_result_clear(&result);
+	return end - begin;
+}
+
+static double table_scans(void)
+{
+	return median_of(table_scan_once);
+}
+
+static double table_scan(void)
+{
+	return with_listeners(table_scans);
+}
+
+static double sweep_of_listeners(void)
+{
+	return with_listeners(sweep);
+}
+
+static double raw_dump_once(void)
+{
+	double begin = now();
+
+	raw_dump();
+	return now() - begin;
+}
+
+static double raw_dumps(void)
+{
+	return median_of(raw_dump_once);
+}
+
+static double dump_and_echo(void)
+{
+	return with_listeners(raw_dumps) + raw_echo(N_CHECKS);
+}
+
+/* Seconds of each of `n` checks of a closed port, one after the other. */
+static double *check_times(struct portscan *connection, enum portscan_via via, size_t n)
+{
+	struct portscan_check_args args = { .port = closed_port(), .via = via };
 	struct portscan_check_result result;
 	double *times = calloc(n, sizeof(*times));
 
@@ -101,9 +182,9 @@ static double *check_times(struct portscan *connection, size_t n)
 	return times;
 }
 
-static double check_percentile(size_t n, double part)
+static double check_percentile(enum portscan_via via, size_t n, double part)
 {
-	double *times = check_times(bench_daemon.connection, n);
+	double *times = check_times(bench_daemon.connection, via, n);
 	double value = percentile(times, n, part);
 
 	free(times);
@@ -112,7 +193,17 @@ static double check_percentile(size_t n, double part)
 
 static double check_median(void)
 {
-	return check_percentile(N_CHECKS, 0.5);
+	return check_percentile(PORTSCAN_VIA_CONNECT, N_CHECKS, 0.5);
+}
+
+static double table_check_median(void)
+{
+	return check_percentile(PORTSCAN_VIA_TABLE, N_CHECKS, 0.5);
+}
+
+static double echo_median(void)
+{
+	return raw_echo(N_CHECKS);
 }
 
 static double raw_checks_time(size_t n)
@@ -137,9 +228,9 @@ static void on_done(struct portscan *p, struct portscan_reply *reply, void *user
 	++*(size_t *)userdata;
 }
 
-static double pipelined(void)
+static double pipelined_via(enum portscan_via via)
 {
-	struct portscan_check_args args = { .port = closed_port() };
+	struct portscan_check_args args = { .port = closed_port(), .via = via };
 	struct portscan *p = bench_daemon.connection;
 	size_t n_done = 0;
 	double begin = now();
@@ -157,6 +248,16 @@ static double pipelined(void)
 	return now() - begin;
 }
 
+static double pipelined(void)
+{
+	return pipelined_via(PORTSCAN_VIA_CONNECT);
+}
+
+static double table_pipelined(void)
+{
+	return pipelined_via(PORTSCAN_VIA_TABLE);
+}
+
 static double raw_pipelined(void)
 {
 	return raw_checks_time(N_PIPELINED);
@@ -164,7 +265,7 @@ static double raw_pipelined(void)
 
 static double p99_in_peace(void)
 {
-	return check_percentile(N_CHECKS, 0.99);
+	return check_percentile(PORTSCAN_VIA_CONNECT, N_CHECKS, 0.99);
 }
 
 static pid_t start_sweeper(void)
@@ -190,7 +291,7 @@ static double p99_under_sweeps(void)
 	double value;
 
 	usleep(200000);
-	value = check_percentile(N_CHECKS / 4, 0.99);
+	value = check_percentile(PORTSCAN_VIA_CONNECT, N_CHECKS / 4, 0.99);
 	for (size_t i = 0; i < ARRAY_SIZE(sweepers); i++) {
 		kill(sweepers[i], SIGKILL);
 		waitpid(sweepers[i], NULL, 0);
@@ -269,6 +370,11 @@ static const struct row rows[] = {
 	{ "one check, p50 / echo + raw connect", 1.3, check_median, echo_and_connect, NULL, PAIRS },
 	{ "60,000 checks pipelined / raw loop", 1 / 0.6, pipelined, raw_pipelined, NULL, PAIRS },
 	{ "check p99 under two sweeps / in peace", 4, p99_under_sweeps, p99_in_peace, NULL, 3 },
+	{ "table: 2,000 listeners / sweep by connect", 1. / 300, table_scan, sweep_of_listeners,
+	  NULL, PAIRS },
+	{ "table: 2,000 listeners / dump + echo", 2, table_scan, dump_and_echo, NULL, PAIRS },
+	{ "table: checks pipelined / by connect", 0.5, table_pipelined, pipelined, NULL, PAIRS },
+	{ "table: one check, p50 / echo", 1.2, table_check_median, echo_median, NULL, PAIRS },
 	{ "65,535 silent ports / 400 ms rounds + raw", 1.25, filtered_sweep, filtered_reference,
 	  "nft", 1 },
 	{ "memory when idle / 4 MB", 1, idle_memory, four_megabytes, NULL, 1 },

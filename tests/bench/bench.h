@@ -38,6 +38,9 @@ uint16_t closed_port(void);
 /* connect() to ports `first` to `last`, one socket used again; how many were open. */
 size_t raw_sweep(uint16_t first, uint16_t last);
 
+/* Lists the listeners of this host, both families, by NETLINK_SOCK_DIAG; how many there are. */
+size_t raw_dump(void);
+
 /* The same port `n` times. */
 void raw_checks(uint16_t port, size_t n);
 

@@ -1,9 +1,15 @@
 #include "bench.h"
 
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+
+/* The kernel's number for it. */
+#define LISTEN 10
 
 /* What a check and its answer have on the wire. */
 #define REQUEST_SIZE 72
@@ -52,6 +58,60 @@ void raw_checks(uint16_t port, size_t n)
 	for (size_t i = 0; i < n; i++)
 		raw_connect(&raw, port);
 	closep(&raw.fd);
+}
+
+static void ask_for_listeners(int fd, uint8_t family)
+{
+	struct {
+		struct nlmsghdr header;
+		struct inet_diag_req_v2 request;
+	} message = {
+		.header.nlmsg_len = sizeof(message),
+		.header.nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		.request.sdiag_family = family,
+		.request.sdiag_protocol = IPPROTO_TCP,
+		.request.idiag_states = 1u << LISTEN,
+	};
+
+	if (send(fd, &message, sizeof(message), 0) < 0)
+		fail("NETLINK_SOCK_DIAG");
+}
+
+/* Reads to the end of one listing. */
+static size_t read_listeners(int fd)
+{
+	static _Alignas(struct nlmsghdr) uint8_t buffer[32768];
+	size_t n = 0;
+
+	for (;;) {
+		ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
+		const struct nlmsghdr *message = (const void *)buffer;
+
+		if (size < 0)
+			fail("NETLINK_SOCK_DIAG");
+		for (; NLMSG_OK(message, (size_t)size); message = NLMSG_NEXT(message, size)) {
+			if (message->nlmsg_type == NLMSG_DONE)
+				return n;
+			n++;
+		}
+	}
+}
+
+size_t raw_dump(void)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	size_t n = 0;
+
+	if (fd < 0)
+		fail("NETLINK_SOCK_DIAG");
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		ask_for_listeners(fd, families[i]);
+		n += read_listeners(fd);
+	}
+	close(fd);
+	return n;
 }
 
 static void echo(int fd)

@@ -49,6 +49,8 @@ static const struct {
 	{ wait_result_fields, NULL, true },
 	{ metrics_result_fields, NULL, true },
 	{ no_fields, no_fields, false },
+	{ who_params_fields, who_params_fields, false },
+	{ who_result_fields, NULL, true },
 };
 
 union values {
@@ -56,8 +58,10 @@ union values {
 	struct find_params find;
 	struct scan_params scan;
 	struct wait_params wait;
+	struct who_params who;
 	struct find_result find_result;
 	struct scan_result scan_result;
+	struct who_result who_result;
 	struct client_find client_find;
 	struct client_scan client_scan;
 	char bytes[256];
@@ -94,6 +98,12 @@ static size_t count_of(const struct field *field, const void *values)
 	return *(const size_t *)(const void *)((const char *)values + field->count_offset);
 }
 
+/* The `i`th struct of an array. */
+static const char *element_of(const struct field *field, const void *values, size_t i)
+{
+	return string_of(field, values) + i * field->element_size;
+}
+
 static void check_enum(const struct field *field, const void *values)
 {
 	int64_t value = load(field, values), n = 0;
@@ -123,6 +133,9 @@ static void check_ranges(const struct field *fields, const void *values)
 				     0);
 		else if (field->type == FIELD_OBJECT)
 			check_ranges(field->fields, (const char *)values + field->offset);
+		else if (field->type == FIELD_OBJECT_ARRAY)
+			for (size_t i = 0; i < count_of(field, values); i++)
+				check_ranges(field->fields, element_of(field, values, i));
 	}
 }
 
@@ -136,6 +149,15 @@ static bool same_lists(const struct portlist *a, const struct portlist *b)
 	return a->n_ports == b->n_ports && a->n_ranges == b->n_ranges &&
 	       (a->n_ranges == 0 ||
 		memcmp(a->ranges, b->ranges, a->n_ranges * sizeof(*a->ranges)) == 0);
+}
+
+static void check_same(const struct field *fields, const void *a, const void *b);
+
+static void check_same_arrays(const struct field *field, const void *a, const void *b)
+{
+	must(count_of(field, a) == count_of(field, b));
+	for (size_t i = 0; i < count_of(field, a); i++)
+		check_same(field->fields, element_of(field, a, i), element_of(field, b, i));
 }
 
 static void check_same(const struct field *fields, const void *a, const void *b)
@@ -153,6 +175,8 @@ static void check_same(const struct field *fields, const void *a, const void *b)
 		else if (field->type == FIELD_OBJECT)
 			check_same(field->fields, (const char *)a + field->offset,
 				   (const char *)b + field->offset);
+		else if (field->type == FIELD_OBJECT_ARRAY)
+			check_same_arrays(field, a, b);
 		else
 			must(load(field, a) == load(field, b));
 	}

@@ -119,7 +119,7 @@ class Check(Cli):
         self.expect_usage(["check", "80", "--count", "2"], "check does not take --count; "
                           "'portscan help check' lists what it takes")
         self.expect_usage(["check", "80", "--via", "magic"],
-                          '--via is "magic"; it must be one of connect')
+                          '--via is "magic"; it must be one of connect, table, bind')
         for value in ("0", "-1", "x", "1.5", "", "99999999999"):
             self.expect_usage(["check", "80", f"--timeout={value}"],
                               f'--timeout is "{value}"; it must be a whole number, 1 or more')

@@ -17,6 +17,7 @@ static const struct {
 	{ &method_find, find_params_fields, find_result_fields },
 	{ &method_scan, scan_params_fields, scan_result_fields },
 	{ &method_wait, wait_params_fields, wait_result_fields },
+	{ &method_who, who_params_fields, who_result_fields },
 	{ &method_metrics, no_fields, metrics_result_fields },
 };
 
@@ -82,7 +83,8 @@ static void put_type(struct buffer *buffer, const struct field *field)
 			buffer_printf(&body, "%c%s", i > 0 ? ',' : '(', field->names[i]);
 		buffer_put(&body, ")", 2);
 		put_type_of(buffer, buffer_data(&body));
-	} else if (field->type == FIELD_OBJECT) {
+	} else if (field->type == FIELD_OBJECT || field->type == FIELD_OBJECT_ARRAY) {
+		buffer_puts(buffer, field->type == FIELD_OBJECT ? "" : "[]");
 		put_members(&body, field->fields, false);
 		buffer_put_char(&body, '\0');
 		put_type_of(buffer, buffer_data(&body));
@@ -210,6 +212,7 @@ START_TEST(json_rpc_s_names_are_those_of_the_specification)
 	ck_assert_str_eq(method_find.jsonrpc, "find");
 	ck_assert_str_eq(method_scan.jsonrpc, "scan");
 	ck_assert_str_eq(method_wait.jsonrpc, "wait");
+	ck_assert_str_eq(method_who.jsonrpc, "who");
 	ck_assert_str_eq(method_metrics.jsonrpc, "metrics");
 	ck_assert_str_eq(method_info.jsonrpc, "info");
 	ck_assert_str_eq(method_info.varlink, "org.varlink.service.GetInfo");

@@ -235,6 +235,86 @@ START_TEST(test_call_with_bad_json)
 }
 END_TEST
 
+START_TEST(test_via)
+{
+	uint16_t open_port, closed_port;
+	int listening = bind_port(&open_port, true), bound = bind_port(&closed_port, false);
+	struct portscan_check_args args = { .port = open_port, .via = PORTSCAN_VIA_TABLE };
+	struct portscan_check_result result;
+
+	ck_assert_int_eq(portscan_check(p, &args, &result), 0);
+	ck_assert_int_eq(result.status, PORTSCAN_OPEN);
+	ck_assert_int_eq(result.reason, PORTSCAN_LISTENING);
+	args.port = closed_port;
+	ck_assert_int_eq(portscan_check(p, &args, &result), 0);
+	ck_assert_int_eq(result.reason, PORTSCAN_NOT_LISTENING);
+	args.via = PORTSCAN_VIA_BIND;
+	ck_assert_int_eq(portscan_check(p, &args, &result), 0);
+	ck_assert_int_eq(result.status, PORTSCAN_OPEN);
+	ck_assert_int_eq(result.reason, PORTSCAN_IN_USE);
+	close(bound);
+	ck_assert_int_eq(portscan_check(p, &args, &result), 0);
+	ck_assert_int_eq(result.reason, PORTSCAN_BINDABLE);
+	args.host = "192.0.2.1";
+	ck_assert_int_eq(portscan_check(p, &args, &result), -EREMOTEIO);
+	ck_assert_int_eq(portscan_last_error(p)->code, PORTSCAN_ERROR_NOT_SUPPORTED);
+	close(listening);
+}
+END_TEST
+
+static void assert_is_ours(const struct portscan_who_result *result, uint16_t port)
+{
+	ck_assert_uint_eq(result->n_sockets, 1);
+	ck_assert_int_eq(result->sockets[0].protocol, PORTSCAN_TCP);
+	ck_assert_str_eq(result->sockets[0].address, "127.0.0.1");
+	ck_assert_uint_eq(result->sockets[0].port, port);
+	ck_assert_str_eq(result->sockets[0].state, "LISTEN");
+	ck_assert_int_eq(result->sockets[0].uid, geteuid());
+	ck_assert_int_gt(result->sockets[0].inode, 0);
+	ck_assert_int_eq(result->sockets[0].pid, getpid());
+	ck_assert_ptr_nonnull(strstr(result->sockets[0].command, "test_libportscan"));
+}
+
+static void on_who(struct portscan *handle, struct portscan_reply *reply, void *userdata)
+{
+	struct portscan_who_result *kept = userdata;
+
+	(void)handle;
+	ck_assert_int_eq(reply->status, 0);
+	*kept = *reply->who;
+	*reply->who = (struct portscan_who_result){ 0 };
+}
+
+START_TEST(test_who)
+{
+	uint16_t port;
+	int listening = bind_port(&port, true);
+	struct portscan_who_args args = { .port = port, .protocol = PORTSCAN_TCP };
+	struct portscan_who_result result, kept = { 0 };
+
+	ck_assert_int_eq(portscan_who(p, &args, &result), 0);
+	assert_is_ours(&result, port);
+	portscan_who_result_clear(&result);
+	ck_assert_ptr_null(result.sockets);
+
+	ck_assert_int_eq(portscan_who_start(p, &args, on_who, &kept, NULL), 0);
+	/* And one that nobody keeps. */
+	ck_assert_int_eq(portscan_who_start(p, &args, NULL, NULL, NULL), 0);
+	while (!kept.sockets)
+		dispatch_once(p);
+	assert_is_ours(&kept, port);
+	portscan_who_result_clear(&kept);
+
+	args.protocol = PORTSCAN_UDP;
+	ck_assert_int_eq(portscan_who(p, &args, &result), 0);
+	ck_assert_uint_eq(result.n_sockets, 0);
+	portscan_who_result_clear(&result);
+	args.port = 0;
+	ck_assert_int_eq(portscan_who(p, &args, &result), -EREMOTEIO);
+	close(listening);
+}
+END_TEST
+
 /* A loop of one's own */
 
 #define N_CALLS 20000
@@ -378,7 +458,9 @@ START_TEST(test_names)
 	ck_assert_str_eq(portscan_status_name(PORTSCAN_CLOSED), "closed");
 	ck_assert_str_eq(portscan_reason_name(PORTSCAN_TIMEOUT), "timeout");
 	ck_assert_str_eq(portscan_via_name(PORTSCAN_VIA_CONNECT), "connect");
+	ck_assert_str_eq(portscan_via_name(PORTSCAN_VIA_BIND), "bind");
 	ck_assert_str_eq(portscan_order_name(PORTSCAN_RANDOM), "random");
+	ck_assert_str_eq(portscan_protocol_name(PORTSCAN_BOTH), "both");
 	ck_assert_ptr_null(portscan_status_name((enum portscan_status)0));
 	ck_assert_ptr_null(portscan_order_name((enum portscan_order)4));
 	ck_assert_ptr_null(portscan_reason_name((enum portscan_reason) - 1));
@@ -398,6 +480,8 @@ int main(void)
 	tcase_add_test(tcase, test_find);
 	tcase_add_test(tcase, test_scan);
 	tcase_add_test(tcase, test_wait);
+	tcase_add_test(tcase, test_via);
+	tcase_add_test(tcase, test_who);
 	tcase_add_test(tcase, test_info_metrics_call);
 	tcase_add_test(tcase, test_call_with_bad_json);
 	tcase_add_test(tcase, test_many_at_once);

@@ -260,8 +260,8 @@ START_TEST(enums_are_their_names)
 		snprintf(message, sizeof(message), "order is %s%s", refused[i], one_of);
 		assert_refused(find_params_fields, text, DECODE_LOOSE, "order", message);
 	}
-	assert_refused(check_params_fields, "{'port':80,'via':'table'}", DECODE_LOOSE, "via",
-		       "via is 'table'; it must be one of connect");
+	assert_refused(check_params_fields, "{'port':80,'via':'magic'}", DECODE_LOOSE, "via",
+		       "via is 'magic'; it must be one of connect, table, bind");
 	assert_refused(wait_params_fields, "{'port':80,'until':'shut'}", DECODE_STRICT, "until",
 		       "until is 'shut'; it must be one of open, closed");
 }

@@ -178,6 +178,75 @@ START_TEST(lists_inside_objects_are_freed_too)
 }
 END_TEST
 
+START_TEST(arrays_of_objects_come_back_as_they_went)
+{
+	struct socket_info sockets[] = {
+		{ .protocol = PROTOCOL_TCP,
+		  .address = "::1",
+		  .port = 80,
+		  .state = "LISTEN",
+		  .uid = 33,
+		  .inode = 4711,
+		  .cgroup = "/system.slice/nginx.service",
+		  .unit = "nginx.service",
+		  .pid = 7,
+		  .command = "nginx -g \"daemon off;\"" },
+		{ .protocol = PROTOCOL_UDP, .address = "0.0.0.0", .port = 80, .state = "UNCONN" },
+	};
+	struct who_result back, result = { .sockets = sockets, .n_sockets = 2 };
+
+	ck_assert_int_eq(schema_encode_result(who_result_fields, &result, &output), 0);
+	tree = json_loadb(buffer_data(&output), buffer_size(&output), 0, NULL);
+	assert_json(json_array_get(json_object_get(tree, "sockets"), 1),
+		    "{'protocol':'udp','address':'0.0.0.0','port':80,'state':'UNCONN','uid':0,"
+		    "'inode':0,'cgroup':null,'unit':null,'pid':null,'command':null}");
+	ck_assert_int_eq(schema_decode(who_result_fields, tree, DECODE_RESULT, &back, &error), 0);
+	ck_assert_uint_eq(back.n_sockets, 2);
+	ck_assert_int_eq(back.sockets[0].protocol, PROTOCOL_TCP);
+	ck_assert_str_eq(back.sockets[0].unit, "nginx.service");
+	ck_assert_str_eq(back.sockets[0].command, sockets[0].command);
+	ck_assert_int_eq(back.sockets[0].uid, 33);
+	ck_assert_int_eq(back.sockets[0].pid, 7);
+	ck_assert_str_eq(back.sockets[1].address, "0.0.0.0");
+	ck_assert_ptr_null(back.sockets[1].unit);
+	schema_clear(who_result_fields, &back);
+	ck_assert_ptr_null(back.sockets);
+	ck_assert_uint_eq(back.n_sockets, 0);
+}
+END_TEST
+
+START_TEST(arrays_of_objects_that_can_t_be_are_refused)
+{
+	static const struct {
+		const char *text, *parameter;
+	} cases[] = {
+		{ "{'sockets':{}}", "sockets" },
+		{ "{'sockets':[7]}", "sockets" },
+		{ "{'sockets':[{'port':80},{'port':0}]}", "port" },
+		{ "{'sockets':[{'port':80,'protocol':'icmp'}]}", "protocol" },
+	};
+	struct who_result who;
+	char expected[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		teardown();
+		tree = json_of(cases[i].text);
+		ck_assert_int_eq(schema_decode(who_result_fields, tree, DECODE_RESULT, &who,
+					       &error),
+				 -EINVAL);
+		snprintf(expected, sizeof(expected), "{'parameter':'%s'}", cases[i].parameter);
+		assert_json(error.members, expected);
+		ck_assert_ptr_null(who.sockets);
+		ck_assert_uint_eq(who.n_sockets, 0);
+	}
+	teardown();
+	/* One of them can't be written: then nothing is. */
+	who = (struct who_result){ .sockets = &(struct socket_info){ .port = 1 }, .n_sockets = 1 };
+	ck_assert_int_eq(schema_encode_result(who_result_fields, &who, &output), -EINVAL);
+	ck_assert_uint_eq(buffer_size(&output), 0);
+}
+END_TEST
+
 START_TEST(a_text_is_cut_to_its_array)
 {
 	struct all all = { 0 };
@@ -348,6 +417,8 @@ int main(void)
 		what_can_t_be_written_leaves_no_trace,
 		enums_without_a_name_are_refused,
 		lists_inside_objects_are_freed_too,
+		arrays_of_objects_come_back_as_they_went,
+		arrays_of_objects_that_can_t_be_are_refused,
 		a_text_is_cut_to_its_array,
 		results_are_decoded_without_what_is_unknown,
 		results_that_can_t_be_are_refused,
