@@ -57,8 +57,10 @@ static const struct field wait_params[] = { WAIT_PARAMS(struct portscan_wait_arg
 static const struct field wait_result[] = { WAIT_RESULT(struct portscan_wait_result, ROW_TEXT) };
 static const struct field who_params[] = { WHO_PARAMS(struct portscan_who_args) };
 static const struct field who_socket[] = { SOCKET(struct portscan_socket, ROW_TEXT, ROW_TEXT) };
-static const struct field who_result[] = { WHO_RESULT(struct portscan_who_result, who_socket,
-						      struct portscan_socket) };
+static const struct field who_result[] = {
+	ROW_OBJECT_ARRAY(struct portscan_who_result, sockets, who_socket, struct portscan_socket),
+	ROW_END,
+};
 static const struct field info_result[] = { INFO_RESULT(struct portscan_info_result, ROW_TEXT) };
 static const struct field metrics_result[] = { METRICS_RESULT(struct metrics_text, ROW_STRING) };
 static const struct field cancel_params[] = { CANCEL_PARAMS(struct cancel_params_sent, ROW_COUNT) };
