@@ -3,6 +3,7 @@
 #include "log.h"
 #include "util.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <ini.h>
 #include <stdbool.h>
@@ -159,13 +160,38 @@ struct reader {
 	int error;
 };
 
-/* libinih has read no further than this when it calls on_word(): so the line is known. */
+/* Whether the line goes on behind what was read of it; then it is read to its end. */
+static bool skip_rest(FILE *stream)
+{
+	bool has_more = false;
+	int byte;
+
+	while ((byte = getc(stream)) != EOF && byte != '\n')
+		has_more = has_more || !isspace(byte);
+	return has_more;
+}
+
+/*
+ * libinih has read no further than this when it calls on_word(): so the line is known. It would
+ * take the rest of a line that is longer than its space for another one, and one with a blank in
+ * front for more of the last value, in whose place it would come.
+ */
 static char *read_line(char *space, int size, void *userdata)
 {
 	struct reader *reader = userdata;
+	const char *start = space;
 
 	reader->line++;
-	return fgets(space, size, reader->stream);
+	if (!fgets(space, size, reader->stream))
+		return NULL;
+	while (isspace((unsigned char)*start))
+		start++;
+	if (!strchr(space, '\n') && skip_rest(reader->stream) && *start != '#' && *start != ';') {
+		log_error("%s:%d: a line may have %d bytes", reader->file, reader->line, size - 2);
+		reader->error = -EINVAL;
+		start = "#";
+	}
+	return memmove(space, start, strlen(start) + 1);
 }
 
 /* 1 to go on, as libinih has it. */
@@ -205,7 +231,12 @@ static int read_file(struct config *config, const char *file, bool is_wanted)
 		log_error("%s: %s", file, strerror(errno));
 		return -EINVAL;
 	}
+	errno = 0;
 	line = ini_parse_stream(read_line, &reader, on_word, &reader);
+	if (ferror(reader.stream) && reader.error == 0) {
+		log_error("%s: %s", file, strerror(errno));
+		reader.error = -EINVAL;
+	}
 	fclose(reader.stream);
 	if (line < 0)
 		return -ENOMEM;
@@ -243,6 +274,12 @@ static int set_option(struct config *config, const struct word *word)
 	return r;
 }
 
+static void free_sockets(struct config *config)
+{
+	for (; config->n_sockets > 0; config->n_sockets--)
+		free(steal(config->sockets[config->n_sockets - 1]));
+}
+
 /* Once for the file's name alone (`config` NULL), and then for the rest. */
 static int read_options(struct config *config, const char **ret_file, int argc, char *argv[])
 {
@@ -269,8 +306,7 @@ static int read_options(struct config *config, const char **ret_file, int argc, 
 			continue;
 		/* Given here, they stand for those of the file. */
 		if (words[option - OPTION_WORD].set == set_socket && !has_socket) {
-			while (config->n_sockets > 0)
-				free(steal(config->sockets[--config->n_sockets]));
+			free_sockets(config);
 			has_socket = true;
 		}
 		r = set_option(config, &words[option - OPTION_WORD]);
@@ -315,8 +351,7 @@ int config_load(struct config *ret_config, int argc, char *argv[])
 
 void config_deinit(struct config *config)
 {
-	for (size_t i = 0; i < config->n_sockets; i++)
-		free(config->sockets[i]);
+	free_sockets(config);
 	free(config->runtime_dir);
 	portlist_deinit(&config->pool);
 	policy_deinit(&config->policy);
