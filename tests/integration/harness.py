@@ -81,8 +81,9 @@ class Daemon:
         self.runtime = os.path.join(self.directory, "runtime")
         self.log = os.path.join(self.directory, "stderr")
         os.mkdir(self.runtime, 0o700)
-        self.command = [*(namespace.prefix() if namespace else []), *WRAPPER,
-                        program or PORTSCAND, *options]
+        self.program = program or PORTSCAND
+        self.command = [*(namespace.prefix() if namespace else []), *WRAPPER, self.program,
+                        *options]
         self.activated = activated
         self.nofile = nofile
         self.env = {**os.environ, "RUNTIME_DIRECTORY": self.runtime, **SANITIZER_OPTIONS,
