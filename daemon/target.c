@@ -4,7 +4,7 @@
 #include "route.h"
 
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
-static void judge(struct target *target)
+void target_judge(struct target *target)
 {
 	const struct daemon *daemon = target->connection->daemon;
 	struct error error = { 0 };
@@ -50,7 +50,7 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 	if (error.code)
 		target->failed(target, &error);
 	else
-		judge(target);
+		target_judge(target);
 	error_deinit(&error);
 }
 
@@ -63,7 +63,7 @@ int target_start(struct target *target, struct request *request, const char *hos
 	target->connection = request->connection;
 	r = host_parse(&target->addresses, host);
 	if (r == 1) {
-		judge(target);
+		target_judge(target);
 		return 0;
 	}
 	if (r == 0)

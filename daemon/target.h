@@ -23,5 +23,11 @@ struct target {
  */
 int target_start(struct target *target, struct request *request, const char *host);
 
+/*
+ * Calls ready() again, or failed() if the client may not probe these addresses any more: what was
+ * this host's own may be another's by now.
+ */
+void target_judge(struct target *target);
+
 /* Ends what is under way. All zeroes is allowed. */
 void target_deinit(struct target *target);

@@ -46,13 +46,11 @@ static struct wait_result describe(const struct wait *wait, char address[ADDRESS
 	return result;
 }
 
-static void look_again(struct wait *wait);
-
 static void on_next(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	(void)loop;
 	(void)revents;
-	look_again(container_of(watcher, struct wait, next));
+	target_judge(&container_of(watcher, struct wait, next)->target);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
