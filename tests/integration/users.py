@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import stat
+import unittest
 
 import harness
 from harness import Client, Daemon
@@ -41,6 +43,19 @@ def connect(daemon, uid, gid=None, groups=(), timeout=30):
 def client(daemon, uid, gid=None, groups=(), timeout=30):
     """A Client, of the caller's."""
     return Client(connect(daemon, uid, gid, groups, timeout))
+
+
+@contextlib.contextmanager
+def descriptors(n):
+    """This process may have so many within the block; the test is skipped if it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < n:
+        raise unittest.SkipTest(f"this process may have {hard} descriptors, and it takes {n}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, n), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def group_files(directory, group="portscan", gid=GROUP):
