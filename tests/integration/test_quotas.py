@@ -6,14 +6,12 @@ import os
 import select
 import socket
 import statistics
-import tempfile
-import threading
 import time
 import unittest
 
 import harness
 import users
-from harness import (Client, Daemon, INSTRUMENTED, Namespace, listener, require, require_root,
+from harness import (Daemon, INSTRUMENTED, Namespace, listener, require, require_root,
                      silent_port, wait_for)
 from users import OTHER, USER
 
@@ -218,6 +216,7 @@ class Descriptors(unittest.TestCase):
                 for other in others:
                     answer = other.call("check", {"port": port, "timeout_ms": 2000})
                     self.assertEqual(answer["result"]["status"], "open")
+                    self.assertIn("result", other.call("lease", {"until": "connection"}))
             self.assertLess(daemon.stderr().count("no client can be accepted"), 1)
 
 
@@ -268,10 +267,10 @@ nft add rule inet t in ip daddr 127.1.0.0/16 tcp flags syn drop
             self.assertEqual(answer["result"]["reason"], "timeout")
             answer = client.call("check", {"port": 9, "timeout_ms": 2000})
             self.assertEqual(answer["result"]["reason"], "refused")
-        # What they give back is there again.
+        # What they give back is there again: the other gets half of it all now.
         for client in sweeps:
             client.close()
-        self.assertTrue(wait_for(lambda: self.n_probes() <= second + 12 + 1))
+        self.assertTrue(wait_for(lambda: abs(self.n_probes() - 1 - total / 2) <= 12))
 
 
 class Beside(Test):
@@ -307,52 +306,61 @@ class Beside(Test):
                        for i in range(CONNECTIONS)]
         for connection, work in connections:
             connection.sendall(work)
-        self.is_over = False
-        self.n_answers = 0
+        return connections
 
-        def go_on():
-            poll = select.epoll()
-            by_fd = {connection.fileno(): (connection, work) for connection, work in connections}
-            for fd in by_fd:
-                poll.register(fd, select.EPOLLIN)
-            while not self.is_over:
-                for fd, _ in poll.poll(0.1, 64):
-                    connection, work = by_fd[fd]
-                    data = connection.recv(1 << 18)
-                    if not data:
-                        poll.unregister(fd)
-                        continue
-                    lines = data.count(b"\n")
-                    self.n_answers += lines
-                    one = work[:work.index(b"\n") + 1]
-                    connection.sendall(one * lines)
-                # Python would take the processor from who is measured.
-                time.sleep(0.002)
-            poll.close()
-            for connection, _ in connections:
-                connection.close()
+    def go_on(self, connections, stop):
+        """Asks again for whatever is answered, until `stop` can be read; how many that were."""
+        n_answers = 0
+        by_fd = {connection.fileno(): (connection, work[:work.index(b"\n") + 1])
+                 for connection, work in connections}
+        poll = select.epoll()
+        for fd in (stop, *by_fd):
+            poll.register(fd, select.EPOLLIN)
+        while True:
+            for fd, _ in poll.poll(-1, 64):
+                if fd == stop:
+                    return n_answers
+                connection, line = by_fd[fd]
+                lines = connection.recv(1 << 18).count(b"\n")
+                n_answers += lines
+                connection.sendall(line * lines)
 
-        thread = threading.Thread(target=go_on)
-        thread.start()
-        return thread
+    @contextlib.contextmanager
+    def loaded(self, silent):
+        """In a process of its own: a thread would keep the one that measures from running."""
+        connections = self.load(silent)
+        stop, answers = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.close(stop[1])
+                os.write(answers[1], str(self.go_on(connections, stop[0])).encode())
+            finally:
+                os._exit(0)
+        for connection, _ in connections:
+            connection.close()
+        try:
+            yield
+        finally:
+            os.close(stop[1])
+            os.waitpid(child, 0)
+            self.n_answers = int(os.read(answers[0], 20) or b"0")
+            for fd in (stop[0], *answers):
+                os.close(fd)
 
     def test_checks_stay_quick(self):
         with listener() as port, silent_port() as silent:
             client = self.client(OTHER)
             peace = self.measure(client, port)
-            thread = self.load(silent)
-            try:
+            with self.loaded(silent):
                 time.sleep(1)
                 beside = self.measure(client, port)
                 # And who comes anew is let in.
                 with users.client(self.daemon, OTHER, timeout=10) as late:
                     self.assertTrue(is_served(late))
-            finally:
-                self.is_over = True
-                thread.join()
         print(f"median {peace[0]:.2f} -> {beside[0]:.2f} ms, p99 {peace[1]:.2f} -> "
               f"{beside[1]:.2f} ms, beside {self.n_answers} answers", end=" ")
-        # The load's own process has the same processors: no more than an order of magnitude.
+        # Whoever asks has the same processors: the bounds are generous, and bench has the figures.
         self.assertLess(beside[0], 100 if INSTRUMENTED else 20)
         self.assertLess(beside[1], 1000 if INSTRUMENTED else 200)
         self.assertGreater(self.n_answers, 0)
