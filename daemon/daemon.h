@@ -4,6 +4,7 @@
 
 #include "cgroup.h"
 #include "config.h"
+#include "descriptors.h"
 #include "hangup.h"
 #include "metrics.h"
 #include "probe.h"
@@ -23,6 +24,7 @@ struct server;
 struct daemon {
 	struct config config;
 	struct ev_loop *loop;
+	struct descriptors descriptors;
 	struct turns turns;
 	struct users users;
 	gid_t trusted_group; /* whose members may probe foreign hosts; -1: there is none */

@@ -10,13 +10,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 /* Seconds that clients have to take their last answers. */
 #define STOP_PATIENCE 1.5
-/* Descriptors that probes leave to clients, name servers and ourselves: a quarter, at most this. */
-#define RESERVE_MAX 3072u
 
 struct watchers {
 	struct daemon *daemon;
@@ -181,22 +178,6 @@ static void stop_watchers(struct watchers *watchers)
 	ev_timer_stop(loop, &watchers->watchdog);
 }
 
-/* As many descriptors as we may have; returns how many of them probes may use. */
-static unsigned raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-	unsigned n, reserve;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 512;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		getrlimit(RLIMIT_NOFILE, &limit);
-	n = limit.rlim_cur > 1u << 20 ? 1u << 20 : (unsigned)limit.rlim_cur;
-	reserve = n / 4 < RESERVE_MAX ? n / 4 : RESERVE_MAX;
-	return n - reserve;
-}
-
 /* A descriptor below 3 that is closed would be given to a socket, and be written to as stderr. */
 static void open_standard_descriptors(void)
 {
@@ -219,9 +200,9 @@ static gid_t find_group(void)
 
 static int open_daemon(struct daemon *daemon)
 {
-	unsigned max_sockets = raise_descriptor_limit();
 	int r;
 
+	descriptors_init(&daemon->descriptors);
 	daemon->loop = ev_loop_new(EVFLAG_AUTO);
 	if (!daemon->loop)
 		return -ENOMEM;
@@ -230,7 +211,7 @@ static int open_daemon(struct daemon *daemon)
 	set_limits(daemon, &daemon->config);
 	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
-	r = prober_new(&daemon->prober, daemon->loop, max_sockets, daemon->config.window);
+	r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->config.window);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);
 	if (r >= 0)

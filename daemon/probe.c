@@ -9,6 +9,7 @@
 
 struct prober {
 	struct ev_loop *loop;
+	const struct descriptors *descriptors;
 	unsigned max_sockets, n_sockets;
 	unsigned window;
 	int idle[2];         /* a socket that can be used again: IPv4, IPv6 */
@@ -55,15 +56,16 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 		wake_first(&waiters);
 }
 
-int prober_new(struct prober **ret_prober, struct ev_loop *loop, unsigned max_sockets,
-	       unsigned window)
+int prober_new(struct prober **ret_prober, struct ev_loop *loop,
+	       const struct descriptors *descriptors, unsigned window)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
 	if (!prober)
 		return -ENOMEM;
 	prober->loop = loop;
-	prober->max_sockets = max_sockets;
+	prober->descriptors = descriptors;
+	prober->max_sockets = descriptors_for_probes(descriptors);
 	prober->window = window;
 	prober->idle[0] = prober->idle[1] = -EBADF;
 	list_init(&prober->waiters);
@@ -242,11 +244,13 @@ static enum outcome count(struct prober *prober, enum outcome outcome)
  * Half of what the others leave: so there is always something left for the next user. Root's are
  * the host's own.
  */
-static bool has_share(const struct prober *prober, const struct user *user)
+static bool has_share(const struct prober *prober, const struct user *user, int fd)
 {
-	size_t own = user->charges[CHARGE_PROBES];
+	unsigned left = descriptors_left(prober->descriptors, fd);
 
-	return user->uid == 0 || own < (prober->max_sockets - prober->n_sockets + own) / 2;
+	if (left > prober->max_sockets - prober->n_sockets)
+		left = prober->max_sockets - prober->n_sockets;
+	return user->uid == 0 ? left > 0 : user->charges[CHARGE_PROBES] < left;
 }
 
 enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
@@ -266,7 +270,7 @@ enum outcome prober_connect(struct prober *prober, struct user *user, const unio
 		/* On this host the reset, or the handshake, is over by now. */
 		outcome = ask(fd, address, ret_error);
 
-	if (outcome == OUTCOME_PENDING && has_share(prober, user)) {
+	if (outcome == OUTCOME_PENDING && has_share(prober, user, fd)) {
 		user->charges[CHARGE_PROBES]++;
 		*ret_fd = fd;
 		return outcome;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "address.h"
+#include "descriptors.h"
 #include "list.h"
 #include "outcome.h"
 #include "user.h"
@@ -33,10 +34,11 @@ struct prober_waiter {
 struct host_window;
 
 /*
- * `max_sockets`: so many at once in all; `window`: so many to one foreign host. 0 or -errno.
+ * `window`: so many probes at once to one foreign host; the number of all follows from
+ * `descriptors`, which stay the caller's. 0 or -errno.
  */
-int prober_new(struct prober **ret_prober, struct ev_loop *loop, unsigned max_sockets,
-	       unsigned window);
+int prober_new(struct prober **ret_prober, struct ev_loop *loop,
+	       const struct descriptors *descriptors, unsigned window);
 void prober_free(struct prober *prober);
 
 /* Another window from now on. */

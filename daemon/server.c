@@ -84,7 +84,7 @@ static int add_connection(struct server *server, int fd, bool ends_daemon)
 		return r;
 	connection->ends_daemon = ends_daemon;
 	list_append(&server->connections, &connection->link);
-	server->n_connections++;
+	server->daemon->descriptors.n_connections = ++server->n_connections;
 	server->daemon->metrics.connections++;
 	return 0;
 }
@@ -129,7 +129,7 @@ void server_connection_ended(struct server *server, bool ends_daemon)
 {
 	struct daemon *daemon = server->daemon;
 
-	server->n_connections--;
+	daemon->descriptors.n_connections = --server->n_connections;
 	if (ends_daemon || (daemon->is_stopping && server->n_connections == 0))
 		ev_break(daemon->loop, EVBREAK_ALL);
 	else if (server->is_paused)
