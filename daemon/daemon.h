@@ -36,6 +36,6 @@ struct daemon {
 	struct leases *leases; /* NULL: one client's own daemon has none */
 	struct server *server;
 	struct metrics metrics;
-	ev_tstamp started;
+	double started; /* see monotonic_now() */
 	bool is_stopping;
 };

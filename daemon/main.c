@@ -1,3 +1,4 @@
+#include "clock.h"
 #include "daemon.h"
 #include "leases.h"
 #include "log.h"
@@ -206,7 +207,7 @@ static int open_daemon(struct daemon *daemon)
 	daemon->loop = ev_loop_new(EVFLAG_AUTO);
 	if (!daemon->loop)
 		return -ENOMEM;
-	daemon->started = ev_time();
+	daemon->started = monotonic_now();
 	users_init(&daemon->users);
 	set_limits(daemon, &daemon->config);
 	daemon->trusted_group = find_group();

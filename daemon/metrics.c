@@ -1,5 +1,6 @@
 #include "metrics.h"
 
+#include "clock.h"
 #include "daemon.h"
 #include "methods.h"
 #include "server.h"
@@ -121,6 +122,6 @@ int metrics_put(struct buffer *buffer, const struct daemon *daemon)
 				metrics->accept_pauses);
 	if (r >= 0)
 		r = put_gauge(buffer, "uptime_seconds", "Time since the daemon started.",
-			      ev_time() - daemon->started);
+			      monotonic_now() - daemon->started);
 	return r < 0 ? r : buffer_puts(buffer, "# EOF\n");
 }

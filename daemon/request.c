@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include "clock.h"
 #include "daemon.h"
 #include "log.h"
 #include "methods.h"
@@ -8,15 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-uint64_t monotonic_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 int64_t request_elapsed_us(const struct request *request)
 {

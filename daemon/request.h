@@ -27,9 +27,6 @@ struct request {
 	void (*resume)(struct request *request);
 };
 
-/* Microseconds of the monotonic clock. */
-uint64_t monotonic_us(void);
-
 /* Microseconds since the request came. */
 int64_t request_elapsed_us(const struct request *request);
 

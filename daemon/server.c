@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include "clock.h"
 #include "connection.h"
 #include "daemon.h"
 #include "listener.h"
@@ -63,7 +64,7 @@ static void pause_accepting(struct server *server, int error)
 {
 	struct daemon *daemon = server->daemon;
 
-	if (log_limit_allows(&server->pause_limit, ev_now(daemon->loop)))
+	if (log_limit_allows(&server->pause_limit, monotonic_now()))
 		log_warning("no client can be accepted at the moment: %s; "
 			    "raise LimitNOFILE= if this stays",
 			    strerror(error));

@@ -1,5 +1,6 @@
 #include "sweep.h"
 
+#include "clock.h"
 #include "local.h"
 
 /* Probes started in one turn of the loop: some half a millisecond on this host. */
@@ -12,7 +13,7 @@ struct probe {
 	ev_io writable;
 	struct list link; /* sweep::pending, in the order of their start */
 	struct sweep *sweep;
-	ev_tstamp deadline;
+	double deadline; /* see monotonic_now() */
 	size_t index;
 	uint16_t port;
 	uint16_t address; /* index into the addresses */
@@ -46,9 +47,9 @@ struct sweep {
 	uint16_t address;
 
 	size_t n_decided;
-	struct list pending;      /* of probe::link */
-	int starved_of;           /* errno, 0 for the window */
-	ev_tstamp starving_since; /* with nothing under way; 0: it is not */
+	struct list pending;   /* of probe::link */
+	int starved_of;        /* errno, 0 for the window */
+	double starving_since; /* with nothing under way; 0: it is not */
 	bool is_ended;
 };
 
@@ -193,7 +194,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int revents)
 /* For the probe whose time is over first; or, with none under way, for the end of patience. */
 static void set_timer(struct sweep *sweep)
 {
-	ev_tstamp now = ev_now(loop_of(sweep)), until;
+	double now = monotonic_now(), until;
 
 	ev_timer_stop(loop_of(sweep), &sweep->timer);
 	if (!list_empty(&sweep->pending)) {
@@ -211,7 +212,7 @@ static void set_timer(struct sweep *sweep)
 
 static enum progress expire(struct sweep *sweep)
 {
-	ev_tstamp now = ev_now(loop_of(sweep));
+	double now = monotonic_now();
 
 	for (int i = 0; i < CLOSE_SLICE && !list_empty(&sweep->pending); i++) {
 		struct probe *probe = list_first(&sweep->pending, struct probe, link);
@@ -229,11 +230,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct sweep *sweep = container_of(watcher, struct sweep, timer);
 
+	(void)loop;
 	(void)revents;
 	if (!list_empty(&sweep->pending))
 		expire(sweep);
 	else if (!list_empty(&sweep->waiter.link) && sweep->starving_since != 0. &&
-		 ev_now(loop) >= sweep->starving_since + sweep->config.patience_ms / 1e3)
+		 monotonic_now() >= sweep->starving_since + sweep->config.patience_ms / 1e3)
 		end(sweep, SWEEP_STARVED, sweep->starved_of, sweep->port);
 	else
 		set_timer(sweep);
@@ -250,7 +252,7 @@ static int watch(struct sweep *sweep, int fd)
 	probe->index = sweep->index;
 	probe->port = sweep->port;
 	probe->address = sweep->address;
-	probe->deadline = ev_now(loop_of(sweep)) + sweep->config.timeout_ms / 1e3;
+	probe->deadline = monotonic_now() + sweep->config.timeout_ms / 1e3;
 	ev_io_init(&probe->writable, on_writable, fd, EV_WRITE);
 	ev_io_start(loop_of(sweep), &probe->writable);
 	list_append(&sweep->pending, &probe->link);
