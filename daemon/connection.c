@@ -4,7 +4,6 @@
 #include "leases.h"
 #include "log.h"
 #include "message.h"
-#include "peer.h"
 #include "portserver.h"
 #include "request.h"
 #include "server.h"
@@ -317,7 +316,7 @@ static bool is_unblocked(struct connection *connection)
 	return false;
 }
 
-/* In its turn works off input, and sends what that brought about or what that brought about. -errno if the connection is broken. */
+/* In its turn works off input, and sends what there is. -errno if the connection is broken. */
 static int work(struct connection *connection, bool is_its_turn)
 {
 	int r = 0;
@@ -496,12 +495,4 @@ void connection_request_ended(struct connection *connection, struct batch *batch
 void connection_flush(struct connection *connection)
 {
 	connection_go_on(connection, false);
-}
-
-bool connection_is_trusted(const struct connection *connection)
-{
-	uid_t uid = connection->user->uid;
-
-	return uid == 0 || uid == geteuid() ||
-	       peer_is_in_group(connection->fd, connection->daemon->trusted_group);
 }

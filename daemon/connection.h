@@ -87,8 +87,5 @@ void connection_request_ended(struct connection *connection, struct batch *batch
 /* Sends what was appended, unless that is going to happen anyway. May free the connection. */
 void connection_flush(struct connection *connection);
 
-/* Whether the client may probe foreign hosts, as of its connect(): root, our user, or the group. */
-bool connection_is_trusted(const struct connection *connection);
-
 /* Whether the client is behind with reading. */
 bool connection_is_behind(const struct connection *connection);

@@ -94,19 +94,45 @@ static void on_interrupt(struct ev_loop *loop, ev_signal *watcher, int revents)
 	stop(container_of(watcher, struct watchers, interrupt));
 }
 
+static bool has_same_sockets(const struct config *config, const struct config *other)
+{
+	if (config->n_sockets != other->n_sockets)
+		return false;
+	for (size_t i = 0; i < config->n_sockets; i++)
+		if (strcmp(config->sockets[i], other->sockets[i]) != 0)
+			return false;
+	return true;
+}
+
+/* `config` takes over from `old` where things are: clients and leases are there already. */
+static void keep_places(struct config *config, struct config *old)
+{
+	struct config wanted = *config;
+
+	if (!has_same_sockets(config, old))
+		log_notice("another socket takes a restart");
+	if (strcmp(config->runtime_dir ? config->runtime_dir : "",
+		   old->runtime_dir ? old->runtime_dir : "") != 0)
+		log_notice("another runtime-dir takes a restart");
+	memcpy(config->sockets, old->sockets, sizeof(config->sockets));
+	config->n_sockets = old->n_sockets;
+	config->runtime_dir = old->runtime_dir;
+	memcpy(old->sockets, wanted.sockets, sizeof(old->sockets));
+	old->n_sockets = wanted.n_sockets;
+	old->runtime_dir = wanted.runtime_dir;
+}
+
 /* What can be changed while clients are served. The rest is told of. */
 static void apply(struct daemon *daemon, struct config *config)
 {
 	struct config *old = &daemon->config;
 
 	log_open(config->log_priority < 0 ? LOG_INFO : config->log_priority);
+	keep_places(config, old);
 	prober_set_window(daemon->prober, config->window);
 	set_limits(daemon, config);
 	if (daemon->leases && leases_configure(daemon->leases, config) < 0)
 		log_warning("out of memory: the pool stays as it was");
-	if (config->runtime_dir && old->runtime_dir &&
-	    strcmp(config->runtime_dir, old->runtime_dir) != 0)
-		log_notice("another runtime-dir takes a restart");
 	config_deinit(old);
 	*old = *config;
 	*config = (struct config){ 0 };

@@ -1,7 +1,17 @@
 #include "target.h"
 
 #include "daemon.h"
+#include "peer.h"
 #include "route.h"
+
+/* Whether the client may probe foreign hosts, as of its connect(): root, our user, or the group. */
+static bool is_trusted(const struct connection *connection)
+{
+	uid_t uid = connection->user->uid;
+
+	return uid == 0 || uid == geteuid() ||
+	       peer_is_in_group(connection->fd, connection->daemon->trusted_group);
+}
 
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
 void target_judge(struct target *target)
@@ -14,7 +24,7 @@ void target_judge(struct target *target)
 		bool is_local = route_is_local(&address);
 
 		if (policy_allows(&daemon->config.policy, &address, is_local,
-				  !is_local && connection_is_trusted(target->connection)))
+				  !is_local && is_trusted(target->connection)))
 			continue;
 		error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
 			  "%.80s may not be probed by you; ask the administrator to put you into "

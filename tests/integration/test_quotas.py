@@ -15,6 +15,8 @@ from harness import (Daemon, INSTRUMENTED, Namespace, listener, require, require
                      silent_port, wait_for)
 from users import OTHER, USER
 
+setUpModule = harness.enter_network
+
 CONNECTIONS, REQUESTS, LEASES = 512, 4096, 1024
 # What one connection may have under way.
 UNDER_WAY = 1024
