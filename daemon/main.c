@@ -64,6 +64,20 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int revents)
 	sd_notify(0, "WATCHDOG=1");
 }
 
+/*
+ * Clients can connect before we are done with starting, and whoever sees them served may end us:
+ * signals that come until then wait for their watchers.
+ */
+static void hold_back_signals(int how)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(how, &signals, NULL);
+}
+
 static void start_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
@@ -73,6 +87,7 @@ static void start_watchers(struct watchers *watchers)
 	ev_signal_init(&watchers->interrupt, on_interrupt, SIGINT);
 	ev_signal_start(loop, &watchers->terminate);
 	ev_signal_start(loop, &watchers->interrupt);
+	hold_back_signals(SIG_UNBLOCK);
 	ev_timer_init(&watchers->patience, on_patience, STOP_PATIENCE, 0.);
 	ev_timer_init(&watchers->watchdog, on_watchdog, 0., 0.);
 	if (sd_watchdog_enabled(0, &interval_us) > 0) {
@@ -234,6 +249,7 @@ int main(int argc, char *argv[])
 		return r < 0 ? 2 : 0;
 	log_open(daemon.config.log_priority < 0 ? LOG_INFO : daemon.config.log_priority);
 	signal(SIGPIPE, SIG_IGN);
+	hold_back_signals(SIG_BLOCK);
 
 	set_defaults(&daemon.config);
 
