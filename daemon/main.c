@@ -249,6 +249,8 @@ int main(int argc, char *argv[])
 		return r < 0 ? 2 : 0;
 	log_open(daemon.config.log_priority < 0 ? LOG_INFO : daemon.config.log_priority);
 	signal(SIGPIPE, SIG_IGN);
+	/* LimitFSIZE=: a journal that can't grow is told of by write(). */
+	signal(SIGXFSZ, SIG_IGN);
 	hold_back_signals(SIG_BLOCK);
 
 	set_defaults(&daemon.config);

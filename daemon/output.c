@@ -14,8 +14,9 @@ struct passing {
 	size_t n;
 };
 
-static void passing_free(struct passing *passing)
+static void passing_free(struct output *output, struct passing *passing)
 {
+	output->n_fds -= passing->n;
 	for (size_t i = 0; i < passing->n; i++)
 		close(passing->fds[i]);
 	list_remove(&passing->link);
@@ -38,6 +39,7 @@ int output_pass_fds(struct output *output, size_t size, const int fds[], size_t 
 	memcpy(copies, fds, n * sizeof(*copies));
 	passing->fds = copies;
 	passing->n = n;
+	output->n_fds += n;
 	passing->end = output->n_sent + buffer_size(&output->buffer);
 	passing->begin = passing->end - size;
 	list_append(&output->passings, &passing->link);
@@ -77,7 +79,7 @@ static ssize_t send_part(struct output *output, int fd)
 		return size;
 	output->n_sent += (uint64_t)size;
 	if (passing && output->n_sent >= passing->end)
-		passing_free(passing);
+		passing_free(output, passing);
 	return size;
 }
 
@@ -104,6 +106,6 @@ void output_init(struct output *output)
 void output_deinit(struct output *output)
 {
 	while (!list_empty(&output->passings))
-		passing_free(list_first(&output->passings, struct passing, link));
+		passing_free(output, list_first(&output->passings, struct passing, link));
 	buffer_deinit(&output->buffer);
 }

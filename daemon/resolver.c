@@ -7,8 +7,10 @@
 #include <string.h>
 #include <strings.h>
 
-/* Names looked up at once; each has sockets of its own. */
-#define LOOKUPS_MAX 128
+/* Names looked up at once; each has sockets of its own. Dead servers must not fill these places. */
+#define LOOKUPS_MAX 1024
+/* Seconds that name servers have to answer: c-ares would ask dead ones for more than a minute. */
+#define ANSWER_PATIENCE 10.
 /* Seconds that a lookup is begun anew for, and between that, where descriptors ran short. */
 #define PATIENCE       5.
 #define RETRY_INTERVAL 0.1
@@ -215,13 +217,20 @@ static bool try_again_later(struct lookup *lookup)
 /* After c-ares was called: it may have told the end, or wants to be called again later. */
 static void lookup_go_on(struct lookup *lookup)
 {
-	struct timeval most = { .tv_sec = 60 }, space, *after;
+	ev_tstamp left = lookup->began + ANSWER_PATIENCE - ev_now(lookup->resolver->loop);
+	struct timeval most, space, *after;
 
+	if (!lookup->is_ended && left <= 0.) {
+		lookup->is_ended = true;
+		lookup->status = ARES_ETIMEOUT;
+	}
 	if (lookup->is_ended) {
 		if (!try_again_later(lookup))
 			end_lookup(lookup);
 		return;
 	}
+	most.tv_sec = (time_t)left;
+	most.tv_usec = (suseconds_t)((left - (double)most.tv_sec) * 1e6);
 	after = ares_timeout(lookup->channel, &most, &space);
 	ev_timer_stop(lookup->resolver->loop, &lookup->timer);
 	ev_timer_set(&lookup->timer, (double)after->tv_sec + (double)after->tv_usec / 1e6, 0.);

@@ -28,8 +28,9 @@
 /* Arrays and objects inside each other, the message itself being the first. */
 #define NESTING_MAX 32u
 /* Past this the daemon stops reading a connection, until half of it is gone. */
-#define UNSENT_MAX    (1024u * 1024u)
-#define UNDER_WAY_MAX 1024u
+#define UNSENT_MAX     (1024u * 1024u)
+#define UNSENT_FDS_MAX 256u /* descriptors in them */
+#define UNDER_WAY_MAX  1024u
 /* Bytes that the answers to one batch may have together before the rest of it is refused. */
 #define BATCH_ANSWER_MAX (8u * 1024u * 1024u)
 /* Times between two replies that tell of progress, in seconds. */

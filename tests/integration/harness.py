@@ -82,25 +82,38 @@ class Daemon:
         self.runtime = os.path.join(self.directory, "runtime")
         self.log = os.path.join(self.directory, "stderr")
         os.mkdir(self.runtime, 0o700)
-        self.was_killed = False
-        command = [*(namespace.prefix() if namespace else []), *wrapper, *WRAPPER,
-                   program or PORTSCAND, *options]
-        with open(self.log, "wb") as log:
-            start = self._start_activated if activated else self._start_with_socket
-            self.process = start(command, nofile, {
-                "env": {**os.environ, "RUNTIME_DIRECTORY": self.runtime, **SANITIZER_OPTIONS,
-                        **(env or {})},
-                "stderr": log, "stdin": subprocess.DEVNULL,
-            })
+        self.command = [*(namespace.prefix() if namespace else []), *wrapper, *WRAPPER,
+                        program or PORTSCAND, *options]
+        self.activated = activated
+        self.nofile = nofile
+        self.env = {**os.environ, "RUNTIME_DIRECTORY": self.runtime, **SANITIZER_OPTIONS,
+                    **(env or {})}
+        self.start()
 
-    def _start_activated(self, command, nofile, options):
+    def start(self, fds=(), names=()):
+        """Starts it, or once it has ended, starts it again in the same directory.
+
+        fds, names: what it gets besides its listening socket, from a descriptor store.
+        """
+        self.was_killed = False
+        with open(self.log, "ab") as log:
+            start = self._start_activated if self.activated else self._start_with_socket
+            self.process = start(fds, names, {"env": self.env, "stderr": log,
+                                              "stdin": subprocess.DEVNULL})
+
+    def _start_activated(self, fds, names, options):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.path)
+            os.chmod(self.path, 0o666)
             listening.listen(4096)
-            return launch(command, [listening.fileno()], nofile=nofile, **options)
+            return launch(self.command, [listening.fileno(), *fds],
+                          ":".join(["portscand", *names]), nofile=self.nofile, **options)
 
-    def _start_with_socket(self, command, nofile, options):
-        process = launch([*command, "--socket", self.path], nofile=nofile, **options)
+    def _start_with_socket(self, fds, names, options):
+        process = launch([*self.command, "--socket", self.path], fds, ":".join(names),
+                         nofile=self.nofile, **options)
         if wait_for(lambda: process.poll() is not None or is_served(self.path), 30) and \
                 process.poll() is None:
             return process
@@ -143,16 +156,26 @@ class Daemon:
             self.process.wait()
             raise
 
-    def connect(self, timeout=30):
-        """A connected socket, of the caller's."""
+    def connect(self, timeout=30, uid=None):
+        """A connected socket, of the caller's. uid: who connects; for root only."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
-        connection.connect(self.path)
+        if uid is not None:
+            os.chmod(self.directory, 0o755)
+            os.seteuid(uid)
+        try:
+            connection.connect(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            if uid is not None:
+                os.seteuid(0)
         return connection
 
-    def client(self, timeout=30):
+    def client(self, timeout=30, uid=None):
         """A Client, of the caller's."""
-        return Client(self.connect(timeout))
+        return Client(self.connect(timeout, uid))
 
     def call(self, method, params=None):
         """One call on a connection of its own; the answer, as it came."""

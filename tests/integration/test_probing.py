@@ -21,6 +21,8 @@ class Test(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.daemon = cls.enterClassContext(Daemon())
+        # It runs by now, however slowly it starts: some tests say when things happen.
+        cls.daemon.result("info")
 
     def check(self, port, host=None, **params):
         return self.daemon.result("check", {"port": port, "host": host, **params})

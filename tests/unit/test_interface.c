@@ -17,6 +17,10 @@ static const struct {
 	{ &method_find, find_params_fields, find_result_fields },
 	{ &method_scan, scan_params_fields, scan_result_fields },
 	{ &method_wait, wait_params_fields, wait_result_fields },
+	{ &method_lease, lease_params_fields, lease_result_fields },
+	{ &method_renew, renew_params_fields, renew_result_fields },
+	{ &method_release, release_params_fields, no_fields },
+	{ &method_leases, leases_params_fields, leases_result_fields },
 	{ &method_who, who_params_fields, who_result_fields },
 	{ &method_metrics, no_fields, metrics_result_fields },
 };
@@ -212,6 +216,10 @@ START_TEST(json_rpc_s_names_are_those_of_the_specification)
 	ck_assert_str_eq(method_find.jsonrpc, "find");
 	ck_assert_str_eq(method_scan.jsonrpc, "scan");
 	ck_assert_str_eq(method_wait.jsonrpc, "wait");
+	ck_assert_str_eq(method_lease.jsonrpc, "lease");
+	ck_assert_str_eq(method_renew.jsonrpc, "renew");
+	ck_assert_str_eq(method_release.jsonrpc, "release");
+	ck_assert_str_eq(method_leases.jsonrpc, "leases");
 	ck_assert_str_eq(method_who.jsonrpc, "who");
 	ck_assert_str_eq(method_metrics.jsonrpc, "metrics");
 	ck_assert_str_eq(method_info.jsonrpc, "info");
