@@ -30,7 +30,8 @@ class Test(unittest.TestCase):
               **others):
         """A daemon that is ended by the test's end, with its stderr in a pipe."""
         process = launch([*harness.WRAPPER, PORTSCAND, *options], fds, names, closed=closed,
-                         env={**os.environ, **harness.SANITIZER_OPTIONS, **(env or {})},
+                         env={**os.environ, "RUNTIME_DIRECTORY": self.path("runtime"),
+                              **harness.SANITIZER_OPTIONS, **(env or {})},
                          stdin=subprocess.DEVNULL, stderr=stderr, text=True, **others)
         self.addCleanup(self.end, process)
         return process
