@@ -95,8 +95,8 @@ class Race(unittest.TestCase):
         self.assertEqual(booty["got"], [])
         self.assertGreater(booty["tried"], 20)
         if self.is_narrow:
-            # It would have come by: there is hardly a port that the kernel didn't choose.
-            self.assertGreater(len(booty["others"]), N_PORTS * 3 // 4)
+            # It would have come by: the kernel has chosen most of the others.
+            self.assertGreater(len(booty["others"]), N_PORTS // 2)
 
     def is_served(self):
         try:
@@ -154,7 +154,7 @@ class Race(unittest.TestCase):
         thief = self.start_thief()
         time.sleep(0.5)
         booty = json.loads(thief.communicate(timeout=60)[0])
-        self.assertIn("bind 127.0.0.1", booty["got"])
+        self.assertNotEqual(booty["got"], [])
 
 
 if __name__ == "__main__":

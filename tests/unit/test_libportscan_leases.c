@@ -368,8 +368,12 @@ START_TEST(test_no_room_for_descriptors)
 	struct portscan_lease_result result;
 	struct portscan_leases_result listed;
 	unsigned before = count_descriptors();
+	const char *preload = getenv("LD_PRELOAD");
 	struct rlimit limit, low;
 
+	/* valgrind keeps the limit to itself, so that the kernel does not know of it. */
+	if (preload && strstr(preload, "vgpreload"))
+		return;
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	low = limit;
 	low.rlim_cur = before + 10;
