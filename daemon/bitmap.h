@@ -1,4 +1,4 @@
-/* bitmap.h: a bit for each port of a sweep. */
+/* bitmap.h: a bit for each port. */
 
 #pragma once
 
@@ -38,6 +38,11 @@ static inline void bitmap_copy(struct bitmap *to, const struct bitmap *from, siz
 static inline void bitmap_set(struct bitmap *bitmap, size_t index)
 {
 	bitmap->words[index / 64] |= UINT64_C(1) << (index % 64);
+}
+
+static inline void bitmap_unset(struct bitmap *bitmap, size_t index)
+{
+	bitmap->words[index / 64] &= ~(UINT64_C(1) << (index % 64));
 }
 
 static inline bool bitmap_get(const struct bitmap *bitmap, size_t index)

@@ -220,14 +220,13 @@ static int work_off_one(struct connection *connection)
 static void set_throttle(struct connection *connection)
 {
 	size_t unsent = buffer_size(&connection->output.buffer);
-
 	size_t n_fds = connection->output.n_fds;
 
-	if (unsent > UNSENT_MAX || n_fds > UNSENT_FDS_MAX ||
-	    connection->n_under_way >= UNDER_WAY_MAX)
+	if (unsent > UNSENT_MAX || connection->n_under_way >= UNDER_WAY_MAX ||
+	    n_fds > UNSENT_FDS_MAX)
 		connection->is_throttled = true;
-	else if (unsent <= UNSENT_MAX / 2 && n_fds <= UNSENT_FDS_MAX / 2 &&
-		 connection->n_under_way <= UNDER_WAY_MAX / 2)
+	else if (unsent <= UNSENT_MAX / 2 && connection->n_under_way <= UNDER_WAY_MAX / 2 &&
+		 n_fds <= UNSENT_FDS_MAX / 2)
 		connection->is_throttled = false;
 }
 

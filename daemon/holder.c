@@ -132,9 +132,10 @@ static int drop_datagrams(int fd)
 static int hold_tcp(struct holder *holder, const struct holder_request *request, uint16_t port)
 {
 	bool shared = request->mode == HOLDER_SHARED;
+	bool reuse = request->allow_time_wait || request->beside;
 	int r;
 
-	r = bind_port(&holder->tcp, request->address, port, SOCK_STREAM, request->allow_time_wait);
+	r = bind_port(&holder->tcp, request->address, port, SOCK_STREAM, reuse);
 	if (r < 0)
 		return r;
 
@@ -142,7 +143,7 @@ static int hold_tcp(struct holder *holder, const struct holder_request *request,
 	 * Shared only now: with SO_REUSEADDR from the start, bind() would also succeed on a port
 	 * that another process has bound and is about to listen on.
 	 */
-	if (shared != request->allow_time_wait) {
+	if (shared != reuse) {
 		r = set_option(holder->tcp, SOL_SOCKET, SO_REUSEADDR, shared);
 		if (r < 0)
 			return r;
@@ -154,8 +155,8 @@ static int hold_udp(struct holder *holder, const struct holder_request *request,
 {
 	int r;
 
-	/* There is no TIME_WAIT in UDP: always strictly. */
-	r = bind_port(&holder->udp, request->address, port, SOCK_DGRAM, false);
+	/* There is no TIME_WAIT in UDP. */
+	r = bind_port(&holder->udp, request->address, port, SOCK_DGRAM, request->beside);
 	if (r < 0)
 		return r;
 	r = drop_datagrams(holder->udp);

@@ -42,6 +42,11 @@ struct holder_request {
 	 * nothing but TIME_WAIT.
 	 */
 	bool allow_time_wait;
+	/*
+	 * Binds with SO_REUSEADDR, in both protocols: a second socket beside the one that holds
+	 * a shared port, for somebody else to use.
+	 */
+	bool beside;
 };
 
 /* One leased port. Embedded by its owner; starts as HOLDER_INIT and ends with holder_deinit(). */

@@ -117,6 +117,8 @@ void line_add_lease(struct line *line, const struct lease *lease)
 	if (lease->ttl_ms != 0)
 		add(line, ",\"ttl_ms\":%" PRId64, lease->ttl_ms);
 	add(line, ",\"created_ms\":%" PRId64, lease->created_ms);
+	if (lease->passed)
+		add(line, ",\"passed\":true");
 	if (lease->expires_ms != LEASE_NEVER)
 		add(line, ",\"expires_ms\":%" PRId64, lease->expires_ms);
 	add(line, "}\n");
@@ -261,6 +263,7 @@ struct members {
 	const char *id, *pid_tag, *protocol, *hold, *until, *state;
 	json_int_t uid, pid, ttl_ms, created_ms, expires_ms;
 	json_t *ports;
+	int passed;
 };
 
 static int check_members(const struct members *members, struct lease *lease,
@@ -297,6 +300,7 @@ static int check_members(const struct members *members, struct lease *lease,
 	lease->ttl_ms = members->ttl_ms;
 	lease->created_ms = members->created_ms;
 	lease->expires_ms = members->expires_ms;
+	lease->passed = members->passed;
 	return 0;
 }
 
@@ -331,12 +335,13 @@ static int replay_lease(json_t *json, struct lease_table *table, struct journal_
 
 	if (json_unpack_ex(
 		    json, &json_error, 0,
-		    "{s:s, s:I, s?I, s?s, s?s, s?s, s?s, s:o, s:s, s?s, s?s, s?I, s:I, s?I !}",
+		    "{s:s, s:I, s?I, s?s, s?s, s?s, s?s, s:o, s:s, s?s, s?s, s?I, s:I, s?b, s?I !}",
 		    "lease", &members.id, "uid", &members.uid, "pid", &members.pid, "pid_tag",
 		    &members.pid_tag, "name", &lease.name, "protocol", &members.protocol, "address",
 		    &lease.address, "ports", &members.ports, "until", &members.until, "hold",
 		    &members.hold, "state", &members.state, "ttl_ms", &members.ttl_ms, "created_ms",
-		    &members.created_ms, "expires_ms", &members.expires_ms) < 0)
+		    &members.created_ms, "passed", &members.passed, "expires_ms",
+		    &members.expires_ms) < 0)
 		return bad(error, "not a lease: %s", json_error.text);
 
 	r = check_members(&members, &lease, error);

@@ -57,10 +57,11 @@ static int lock_directory(struct journal *journal, int directory_fd)
 	return 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t size)
+/* In one write(), but for what the file system stops at: then in another one, which tells why. */
+static int write_at(int fd, const char *bytes, size_t size, off_t at)
 {
 	while (size > 0) {
-		ssize_t n = write(fd, bytes, size);
+		ssize_t n = pwrite(fd, bytes, size, at);
 
 		if (n < 0)
 			return -errno;
@@ -68,6 +69,7 @@ static int write_all(int fd, const char *bytes, size_t size)
 			return -ENOSPC;
 		bytes += n;
 		size -= (size_t)n;
+		at += n;
 	}
 	return 0;
 }
@@ -78,7 +80,7 @@ static int flush(int fd, struct line *line, size_t at_least, off_t *size)
 	int r = line->error;
 
 	if (r >= 0 && line->size >= at_least) {
-		r = write_all(fd, line->text, line->size);
+		r = write_at(fd, line->text, line->size, *size);
 		*size += (off_t)line->size;
 		line->size = 0;
 	}
@@ -179,11 +181,10 @@ int journal_problem(const struct journal *journal)
 	return journal->problem;
 }
 
-/* What is in journal->line, in one write(). */
+/* What is in journal->line. */
 static int append(struct journal *journal)
 {
 	size_t size = journal->line.size;
-	ssize_t n;
 	int r;
 
 	if (journal->line.error < 0)
@@ -195,17 +196,16 @@ static int append(struct journal *journal)
 			return r;
 	}
 
-	n = pwrite(journal->fd, journal->line.text, size, journal->size);
-	if (n >= 0 && (size_t)n == size) {
-		journal->size += n;
+	r = write_at(journal->fd, journal->line.text, size, journal->size);
+	if (r >= 0) {
+		journal->size += (off_t)size;
 		journal->n_lines++;
 		journal->problem = 0;
 		return 0;
 	}
 
-	r = n < 0 ? -errno : -ENOSPC;
 	journal->problem = r;
-	if (n > 0 && ftruncate(journal->fd, journal->size) < 0)
+	if (ftruncate(journal->fd, journal->size) < 0)
 		journal->stale = true;
 	return r;
 }

@@ -9,7 +9,7 @@
  *
  * The lease is now like this; it is no more, not even in quarantine; the name had these ports last.
  * Members of a lease that are as usual are left out: tcp, "*", shared, held, no pid, no name, no
- * ttl, no end. Times are milliseconds of CLOCK_BOOTTIME, so a lease means something until the next
+ * ttl, no end, not passed. Times are milliseconds of CLOCK_BOOTTIME, so a lease means something until the next
  * boot only: a journal of another boot is begun anew, and nothing is ever synced to the disk. A
  * line is written by one write(). A last line without an end was being written when the daemon
  * died, its answer was never sent, and it is dropped; anything else that can't be read is an error.

@@ -25,23 +25,6 @@ static bool is_complete(const struct choice *choice)
 	return choice->lease->n_ports == choice->request->count;
 }
 
-static bool has_port(const struct lease *lease, uint16_t port)
-{
-	size_t low = 0, high = lease->n_ports;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (lease->ports[middle].port == port)
-			return true;
-		if (lease->ports[middle].port < port)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
-}
-
 /* In quarantine, and the asker is who it was leased to under the same name. */
 static bool is_own(const struct lease *lease, const struct lease_request *request)
 {
@@ -60,8 +43,8 @@ static bool is_candidate(const struct choice *choice, uint16_t port)
 	if (choice->allowed ? !portset_has(choice->allowed, port) : !pool_has(pool, port))
 		return false;
 	if (other)
-		return is_own(other, choice->request) && !has_port(choice->lease, port);
-	if (has_port(choice->lease, port))
+		return is_own(other, choice->request) && !lease_find_port(choice->lease, port);
+	if (lease_find_port(choice->lease, port))
 		return false;
 	return choice->allowed || choice->refused_too || pool_is_free(pool, port);
 }

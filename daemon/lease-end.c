@@ -86,7 +86,8 @@ static void settle_quarantine(struct lease_table *table, struct lease *lease, in
 	int r;
 
 	r = look(table, lease);
-	if (r >= 0 && lease->n_listening == 0) {
+	/* Without a quarantine, who listens is for whoever binds the port next to find out. */
+	if (r >= 0 ? lease->n_listening == 0 : table->quarantine_ms == 0) {
 		lease_erase(table, lease);
 		return;
 	}

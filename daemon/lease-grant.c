@@ -98,6 +98,7 @@ static int grant_again(const struct choice *choice, struct lease *lease)
 
 	renewed.pid = request->pid;
 	renewed.pid_tag = request->pid_tag;
+	renewed.passed |= request->passes;
 	renewed.ttl_ms = ttl_of(request);
 	if (lease->until != LEASE_CLAIMED || lease->state != LEASE_IN_USE)
 		renewed.expires_ms = renewed.ttl_ms ? lease_deadline(choice->now_ms, renewed.ttl_ms)
@@ -109,10 +110,11 @@ static int grant_again(const struct choice *choice, struct lease *lease)
 
 	lease->pid = renewed.pid;
 	lease->pid_tag = renewed.pid_tag;
+	lease->passed = renewed.passed;
 	lease->ttl_ms = renewed.ttl_ms;
 	lease_set_expiry(choice->table, lease, renewed.expires_ms);
 	lease_table_set_owner(lease, request->owner);
-	return 0;
+	return 1;
 }
 
 static int new_lease(const struct choice *choice, struct lease **ret_lease)
@@ -133,6 +135,7 @@ static int new_lease(const struct choice *choice, struct lease **ret_lease)
 	lease->uid = request->uid;
 	lease->pid = request->pid;
 	lease->pid_tag = request->pid_tag;
+	lease->passed = request->passes;
 	lease->protocol = request->protocol;
 	lease->hold = request->hold;
 	lease->until = request->until;

@@ -87,7 +87,7 @@ void lease_drop_ports(struct lease_table *table, struct lease *lease);
 /* The name's ports are remembered. Without memory they aren't: then the next choice is random. */
 void lease_remember(struct lease_table *table, const struct lease *lease);
 
-/* Tries to hold lost ports again; returns how many still are. */
+/* Tries to hold again what we don't hold of the lease; returns how many ports are lost. */
 size_t lease_hold_lost(struct lease_table *table, struct lease *lease);
 
 /* 0, or what record() says. */

@@ -56,6 +56,7 @@ static int copy(struct lease **ret_lease, const struct lease *from)
 	lease->uid = from->uid;
 	lease->pid = from->pid;
 	lease->pid_tag = from->pid_tag;
+	lease->passed = from->passed;
 	lease->protocol = from->protocol;
 	lease->hold = from->hold;
 	lease->until = from->until;
@@ -134,22 +135,29 @@ int lease_table_restore_name(struct lease_table *table, uid_t uid, const char *n
 	return names_remember(&table->names, uid, name, ports, n_ports);
 }
 
+static void hold_missing(struct lease_table *table, struct lease *lease, bool listening_too)
+{
+	if (lease_is_over(lease))
+		return;
+
+	for (size_t i = 0; i < lease->n_ports; i++) {
+		struct lease_port *port = &lease->ports[i];
+		bool was_lost = port->lost;
+		bool is_kept = !was_lost && !port->holder && lease->hold != LEASE_UNHELD;
+
+		if (!was_lost && !(is_kept && (listening_too || !port->listening)))
+			continue;
+		port->lost = table->ops->hold_again(table->userdata, lease, port->port,
+						    &port->holder) < 0;
+		lease->n_lost += (size_t)port->lost - was_lost;
+		table->counts.lost += (size_t)port->lost - was_lost;
+	}
+}
+
 size_t lease_hold_lost(struct lease_table *table, struct lease *lease)
 {
-	for (size_t i = 0; i < lease->n_ports && lease->n_lost > 0; i++) {
-		struct lease_port *port = &lease->ports[i];
-		void *holder = NULL;
-
-		if (!port->lost)
-			continue;
-		if (table->ops->hold_again(table->userdata, lease, port->port, &holder) < 0)
-			continue;
-
-		port->holder = holder;
-		port->lost = false;
-		lease->n_lost--;
-		table->counts.lost--;
-	}
+	/* The last look at who listens may be a while ago. */
+	hold_missing(table, lease, true);
 	return lease->n_lost;
 }
 
@@ -157,9 +165,8 @@ size_t lease_table_hold_lost(struct lease_table *table)
 {
 	struct lease *lease;
 
-	if (table->counts.lost > 0)
-		list_for_each (lease, &table->leases, link)
-			lease_hold_lost(table, lease);
+	list_for_each (lease, &table->leases, link)
+		hold_missing(table, lease, false);
 	return table->counts.lost;
 }
 

@@ -43,6 +43,23 @@ void lease_add_port(struct lease *lease, uint16_t port, void *holder)
 	lease->ports[i] = (struct lease_port){ .port = port, .holder = holder };
 }
 
+struct lease_port *lease_find_port(const struct lease *lease, uint16_t port)
+{
+	size_t low = 0, high = lease->n_ports;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (lease->ports[middle].port == port)
+			return &lease->ports[middle];
+		if (lease->ports[middle].port < port)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
 static struct lease_user *find_user(const struct lease_table *table, uid_t uid)
 {
 	struct hash_link *link = hash_find(&table->by_uid, uid);

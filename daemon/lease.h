@@ -50,7 +50,7 @@ enum lease_until { LEASE_CLAIMED, LEASE_CONNECTION, LEASE_PROCESS, LEASE_RELEASE
 enum lease_state { LEASE_HELD, LEASE_IN_USE, LEASE_QUARANTINED };
 
 struct lease_port {
-	void *holder; /* what lease_ops::hold returned */
+	void *holder; /* what lease_ops::hold returned; NULL: its user's sockets keep it */
 	uint16_t port;
 	bool listening; /* as of the last look */
 	bool lost;      /* ours by the table, but somebody else has it */
@@ -78,6 +78,7 @@ struct lease {
 	int64_t ttl_ms; /* 0: none */
 	int64_t created_ms;
 	int64_t expires_ms; /* LEASE_NEVER; of a quarantined one, the end of its quarantine */
+	bool passed;        /* its sockets have been handed to its user, who may have them still */
 
 	/* The table's. */
 	size_t n_listening;
@@ -105,7 +106,8 @@ struct lease_ops {
 
 	/*
 	 * The same for a lease from before a restart or one that lost its port: its own server
-	 * may be listening on the port, which is no reason to refuse it. -errno: lost.
+	 * may be listening on the port, which is no reason to refuse it: *ret_holder stays NULL
+	 * then. -errno: lost.
 	 */
 	int (*hold_again)(void *userdata, const struct lease *lease, uint16_t port,
 			  void **ret_holder);
@@ -153,6 +155,7 @@ struct lease_request {
 	const char *address; /* "*" for all */
 	int64_t ttl_ms;      /* 0: the default of `until` */
 	size_t limit;        /* ports that this user may have; 0: no limit */
+	bool passes;         /* lease::passed */
 
 	/*
 	 * What the lease ends with: the head of a list of the connection or process, which
@@ -191,7 +194,8 @@ void lease_table_free(struct lease_table *table);
 int lease_table_configure(struct lease_table *table, const struct lease_config *config);
 
 /*
- * Takes ports. *ret_lease stays the table's. 0, or with nothing taken and nothing written:
+ * Takes ports. *ret_lease stays the table's. 0; 1 if it is the same lease once more; or with
+ * nothing taken and nothing written:
  * -EADDRNOTAVAIL: no such ports are to be had; lease_table_choice() says out of how many.
  * -EDQUOT: past request->limit. -EEXIST: the user has other ports under that name, see above.
  * -EINVAL: no count, a negative ttl, a reversed range or one with port 0, or a name or an address
@@ -207,6 +211,9 @@ size_t lease_table_choice(const struct lease_table *table);
 /* A lease that isn't over, or NULL. lease_table_find_for() is NULL for other users' too. */
 struct lease *lease_table_find(const struct lease_table *table, uint64_t id);
 struct lease *lease_table_find_for(const struct lease_table *table, uint64_t id, uid_t uid);
+
+/* What the lease has of the port, or NULL. */
+struct lease_port *lease_find_port(const struct lease *lease, uint16_t port);
 
 /* Who has the port, quarantined ones included; NULL: nobody. O(1). */
 struct lease *lease_table_find_port(const struct lease_table *table, uint16_t port);
@@ -284,5 +291,8 @@ const struct name *lease_table_next_name(const struct lease_table *table, const 
  */
 size_t lease_table_resume(struct lease_table *table, int64_t now_ms);
 
-/* Tries to hold the lost ports again; returns how many still are. Cheap when none is. */
+/*
+ * Tries to hold again what nobody listens on and we don't hold: the lost ports, and those that
+ * their users' sockets kept. Returns how many are lost.
+ */
 size_t lease_table_hold_lost(struct lease_table *table);

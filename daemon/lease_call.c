@@ -6,9 +6,7 @@
 #include "methods.h"
 
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* A request whose one port may be in TIME_WAIT: the table is asked first. */
 struct lease_call {
@@ -68,25 +66,14 @@ static bool check_params(struct request *request)
 	return false;
 }
 
-/* A process is waited for by its own user, or by root. 0, -ESRCH or -EPERM. */
-static int check_process(struct request *request, pid_t pid)
-{
-	const struct connection *connection = request->connection;
-	struct stat status;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-	if (stat(path, &status) < 0)
-		return -ESRCH;
-	return connection->user->uid == 0 || connection->user->uid == status.st_uid ? 0 : -EPERM;
-}
-
 void lease_fail(struct request *request, int error, const struct lease_params *params)
 {
 	struct leases *leases = request->daemon->leases;
 	const struct config *config = &request->daemon->config;
 	size_t checked;
 
+	if (params)
+		leases_count_refusal(leases);
 	switch (error) {
 	case EADDRNOTAVAIL:
 		checked = lease_table_choice(leases_table(leases));
@@ -103,6 +90,15 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 			     "you have %u leased ports, as many as one user may have; release "
 			     "some",
 			     config->leases_per_user);
+		break;
+	case EADDRINUSE:
+		request_fail(request, ERROR_NOT_SUPPORTED,
+			     json_pack("{ss}", "detail",
+				       params->hold == HOLD_EXCLUSIVE
+					       ? "the descriptor has been passed already"
+					       : "somebody listens on the port already"),
+			     "the port of this lease of yours is in use: end what uses it, or ask "
+			     "without pass_fd");
 		break;
 	case EEXIST:
 		refuse_member(request, "name",
@@ -125,8 +121,9 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 		break;
 	case EACCES:
 		request_fail(request, ERROR_PERMISSION_DENIED,
-			     json_pack("{ss}", "detail", "ports below 1024 are privileged"),
-			     "the daemon may not bind ports below 1024; give others");
+			     json_pack("{ss}", "detail", "the port is privileged"),
+			     "ports below 1024 are for root, and for a daemon that may bind "
+			     "them; give others");
 		break;
 	case EIO:
 		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
@@ -144,7 +141,15 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 	}
 }
 
-static void send_lease(struct request *request, struct lease *lease)
+/* Who wants no answer gets no descriptors either. */
+static bool passes_fds(const struct request *request)
+{
+	const struct lease_params *params = request->params;
+
+	return params->pass_fd && !request->envelope.silent;
+}
+
+static void send_lease(struct request *request, struct lease *lease, bool is_new)
 {
 	const struct lease_params *params = request->params;
 	struct leases *leases = request->daemon->leases;
@@ -154,7 +159,7 @@ static void send_lease(struct request *request, struct lease *lease)
 	struct lease_text text;
 	int r = 0;
 
-	if (params->pass_fd)
+	if (passes_fds(request))
 		r = leases_descriptors(leases, lease, params->listen, fds, ports, &result.n_fds);
 	if (r >= 0)
 		r = lease_text_init(&text, lease, leases_now());
@@ -162,12 +167,13 @@ static void send_lease(struct request *request, struct lease *lease)
 		for (size_t i = 0; i < result.n_fds; i++)
 			close(fds[i]);
 		/* Who has no descriptor can do nothing with the ports. */
-		lease_table_end(leases_table(leases), lease, leases_now());
+		if (is_new)
+			lease_table_end(leases_table(leases), lease, leases_now());
 		leases_changed(leases);
 		lease_fail(request, -r, params);
 		return;
 	}
-	if (params->pass_fd)
+	if (passes_fds(request))
 		leases_handed_over(leases, lease);
 	result.lease = text.info;
 	request_reply_with_fds(request, &result, fds, result.n_fds);
@@ -178,10 +184,9 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 {
 	const struct lease_params *params = request->params;
 	struct connection *connection = request->connection;
-	pid_t pid = params->pid ? params->pid : connection->pid;
 	struct lease_request wanted = {
 		.uid = connection->user->uid,
-		.pid = pid,
+		.pid = params->pid ? params->pid : connection->pid,
 		.ports = params->ports.ranges,
 		.n_ports = params->ports.n_ranges,
 		.exclude = params->exclude.ranges,
@@ -195,12 +200,23 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 		.address = params->address ? params->address : "*",
 		.ttl_ms = params->ttl_ms,
 		.limit = connection->user->uid == 0 ? 0 : request->daemon->config.leases_per_user,
+		.passes = passes_fds(request),
 		.owner = params->until == UNTIL_CONNECTION ? &connection->leases : NULL,
 	};
-	int r = params->until == UNTIL_PROCESS ? check_process(request, pid) : 0;
 
-	return r < 0 ? r
-		     : leases_grant(request->daemon->leases, &wanted, allow_time_wait, ret_lease);
+	return leases_grant(request->daemon->leases, &wanted, allow_time_wait, ret_lease);
+}
+
+/* Grants and answers. */
+static void finish(struct request *request, bool allow_time_wait)
+{
+	struct lease *lease;
+	int r = grant(request, allow_time_wait, &lease);
+
+	if (r < 0)
+		lease_fail(request, -r, request->params);
+	else
+		send_lease(request, lease, r == 0);
 }
 
 static void on_listed(struct sockdiag_query *query, int result,
@@ -209,20 +225,13 @@ static void on_listed(struct sockdiag_query *query, int result,
 	struct lease_call *call = container_of(query, struct lease_call, query);
 	struct request *request = call->request;
 	bool is_time_wait = result >= 0 && n_sockets > 0;
-	struct lease *lease;
-	int r = -EADDRNOTAVAIL;
 
 	for (size_t i = 0; i < n_sockets; i++)
 		if (sockets[i].protocol != IPPROTO_TCP || sockets[i].state != TCP_TIME_WAIT)
 			is_time_wait = false;
 	request->work = NULL;
 	free(call);
-	if (is_time_wait)
-		r = grant(request, true, &lease);
-	if (r < 0)
-		lease_fail(request, -r, request->params);
-	else
-		send_lease(request, lease);
+	finish(request, is_time_wait);
 }
 
 /* Just one port was asked for, and it isn't leased: an earlier server's TIME_WAIT may be all. */
@@ -241,6 +250,16 @@ static int look_for_time_wait(struct request *request, uint16_t port)
 	return 0;
 }
 
+/* Nobody else's, that is. */
+static bool may_be_time_wait(const struct request *request)
+{
+	const struct lease_params *params = request->params;
+	const struct lease *other = lease_table_find_port(leases_table(request->daemon->leases),
+							  params->ports.ranges[0].first);
+
+	return !other || (params->name && other->state == LEASE_QUARANTINED);
+}
+
 int lease_start(struct request *request)
 {
 	const struct lease_params *params = request->params;
@@ -251,11 +270,11 @@ int lease_start(struct request *request)
 		return 0;
 	r = grant(request, false, &lease);
 	if (r == -EADDRNOTAVAIL && params->ports.n_ports == 1 && params->count == 1 &&
-	    !leases_have(request->daemon->leases, params->ports.ranges[0].first))
+	    may_be_time_wait(request))
 		return look_for_time_wait(request, params->ports.ranges[0].first);
 	if (r < 0)
 		lease_fail(request, -r, params);
 	else
-		send_lease(request, lease);
+		send_lease(request, lease, r == 0);
 	return 0;
 }

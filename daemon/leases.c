@@ -10,6 +10,8 @@
 #define LOOK_INTERVAL 1.0
 /* Seconds between two rounds of tidying up. */
 #define TIDY_INTERVAL 5.0
+/* The same after a listening socket was handed over, a copy of which is parked. */
+#define TIDY_SOON 0.1
 /* Parked sockets moved in one round. */
 #define TIDY_BUDGET 2048
 /* A wake-up that is further away is looked at again then: the clock of leases runs in sleep. */
@@ -28,14 +30,14 @@ struct lease_table *leases_table(struct leases *leases)
 	return leases->table;
 }
 
-struct leases_counters *leases_counters(struct leases *leases)
-{
-	return &leases->counters;
-}
-
 bool leases_have(const struct leases *leases, uint16_t port)
 {
 	return lease_table_find_port(leases->table, port);
+}
+
+void leases_count_refusal(struct leases *leases)
+{
+	leases->n_refused++;
 }
 
 int leases_problem(const struct leases *leases)
@@ -48,6 +50,12 @@ static void set_timer(struct leases *leases, ev_timer *timer, double seconds)
 	ev_timer_stop(leases->daemon->loop, timer);
 	ev_timer_set(timer, seconds > 0. ? seconds : 0., 0.);
 	ev_timer_start(leases->daemon->loop, timer);
+}
+
+static bool is_anything_left(const struct leases *leases, const struct lease_counts *counts)
+{
+	return counts->by_state[LEASE_HELD] > 0 || counts->by_state[LEASE_IN_USE] > 0 ||
+	       counts->by_state[LEASE_QUARANTINED] > 0 || !list_empty(&leases->owners);
 }
 
 void leases_changed(struct leases *leases)
@@ -65,37 +73,39 @@ void leases_changed(struct leases *leases)
 	}
 	if (counts.claimed > 0 && !ev_is_active(&leases->look))
 		set_timer(leases, &leases->look, LOOK_INTERVAL);
-	if (counts.by_state[LEASE_HELD] + counts.by_state[LEASE_IN_USE] +
-			    counts.by_state[LEASE_QUARANTINED] >
-		    0 &&
-	    !ev_is_active(&leases->tidy))
+	if (is_anything_left(leases, &counts) && !ev_is_active(&leases->tidy))
 		set_timer(leases, &leases->tidy, TIDY_INTERVAL);
 }
 
-/* A datagram socket that holds a port looks like a server's: only the inode tells. */
-static bool is_ours(const struct leases *leases, const struct sockdiag_socket *socket)
+void leases_tidy_soon(struct leases *leases)
+{
+	if (leases->parking)
+		set_timer(leases, &leases->tidy, TIDY_SOON);
+}
+
+/* Whether the socket is a server's, on a port that is leased for its protocol. */
+static bool is_server(const struct leases *leases, const struct sockdiag_socket *socket)
 {
 	const struct lease *lease = lease_table_find_port(leases->table, socket->port);
+	const struct lease_port *port;
 
-	for (size_t i = 0; lease && i < lease->n_ports; i++)
-		if (lease->ports[i].port == socket->port && lease->ports[i].holder &&
-		    holding_has_inode(lease->ports[i].holder, socket->inode))
-			return true;
-	return false;
+	if (!lease)
+		return false;
+	if (socket->protocol == IPPROTO_TCP)
+		return lease->protocol != LEASE_UDP && socket->state == SOCKDIAG_LISTEN;
+	if (lease->protocol == LEASE_TCP)
+		return false;
+	/* A datagram socket that holds a port looks like a server's: only the inode tells. */
+	port = lease_find_port(lease, socket->port);
+	return !port->holder || !holding_has_inode(port->holder, socket->inode);
 }
 
 static void note_listeners(struct leases *leases, const struct sockdiag_socket *sockets, size_t n)
 {
 	bitmap_clear(&leases->listening, PORT_MAX + 1);
-	for (size_t i = 0; i < n; i++) {
-		const struct sockdiag_socket *socket = &sockets[i];
-
-		if (!lease_table_find_port(leases->table, socket->port))
-			continue;
-		if (socket->protocol == IPPROTO_TCP ? socket->state == SOCKDIAG_LISTEN
-						    : !is_ours(leases, socket))
-			bitmap_set(&leases->listening, socket->port);
-	}
+	for (size_t i = 0; i < n; i++)
+		if (is_server(leases, &sockets[i]))
+			bitmap_set(&leases->listening, sockets[i].port);
 }
 
 static void move_all(struct list *to, struct list *from)
@@ -129,6 +139,9 @@ static void on_listed(struct sockdiag_query *query, int result,
 		note_listeners(leases, sockets, n_sockets);
 	lease_table_look_at_all(leases->table, now);
 	lease_table_expire(leases->table, now, EXPIRE_SLICE);
+	if (leases->holds_lost)
+		lease_table_hold_lost(leases->table);
+	leases->holds_lost = false;
 	leases->has_looked = false;
 	leases_changed(leases);
 
@@ -177,25 +190,6 @@ static void on_look(struct ev_loop *loop, ev_timer *watcher, int revents)
 	start_look(container_of(watcher, struct leases, look));
 }
 
-/* Ports whose server, or client with the descriptor, kept them, and may be gone. */
-static void hold_missing(struct leases *leases)
-{
-	struct lease *lease = NULL;
-
-	while ((lease = lease_table_next(leases->table, lease))) {
-		if (lease->hold == LEASE_UNHELD || lease->state == LEASE_QUARANTINED)
-			continue;
-		for (size_t i = 0; i < lease->n_ports; i++) {
-			struct lease_port *port = &lease->ports[i];
-			struct holding *holding;
-
-			if (!port->holder && !port->lost && !port->listening &&
-			    holding_new(&holding, lease, port->port, false, leases->parking) >= 0)
-				port->holder = holding;
-		}
-	}
-}
-
 void owner_free(struct owner *owner)
 {
 	process_watch_stop(&owner->watch);
@@ -220,12 +214,14 @@ static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
 	(void)loop;
 	(void)revents;
 	free_idle_owners(leases);
-	hold_missing(leases);
-	lease_table_hold_lost(leases->table);
+	leases_watch_processes(leases);
 	if (leases->parking && parking_is_untidy(leases->parking))
 		parking_tidy(leases->parking, TIDY_BUDGET);
 	if (leases->journal && journal_wants_compaction(leases->journal))
 		journal_compact(leases->journal);
+	/* What servers kept and is free now: a fresh look tells. */
+	leases->holds_lost = true;
+	start_look(leases);
 	leases_changed(leases);
 }
 
@@ -239,7 +235,7 @@ static void on_process_gone(struct process_watch *watch)
 	leases_changed(leases);
 }
 
-int leases_watch_process(struct leases *leases, pid_t pid, struct owner **ret_owner)
+static int watch_process(struct leases *leases, pid_t pid, struct owner **ret_owner)
 {
 	struct owner *owner = calloc(1, sizeof(*owner));
 	int r;
@@ -252,9 +248,57 @@ int leases_watch_process(struct leases *leases, pid_t pid, struct owner **ret_ow
 	r = process_watch_start(&owner->watch, leases->processes, pid, on_process_gone);
 	if (r < 0) {
 		free(owner);
-		return r;
+		/* Not a number that a process has: from a pid namespace that we can't see. */
+		return r == -EINVAL ? -ESRCH : r;
 	}
 	list_append(&leases->owners, &owner->link);
+	*ret_owner = owner;
+	return 0;
+}
+
+void leases_watch_processes(struct leases *leases)
+{
+	struct lease *lease = lease_table_next(leases->table, NULL);
+
+	while (lease) {
+		struct lease *next = lease_table_next(leases->table, lease);
+		struct owner *owner;
+		int r;
+
+		if (lease->until == LEASE_PROCESS && lease->state != LEASE_QUARANTINED &&
+		    list_empty(&lease->owner_link)) {
+			r = watch_process(leases, lease->pid, &owner);
+			if (r >= 0 && lease->pid_tag == process_watch_tag(&owner->watch))
+				lease_table_set_owner(lease, &owner->owned);
+			else if (r >= 0 || r == -ESRCH)
+				lease_table_end(leases->table, lease, leases_now());
+		}
+		lease = next;
+	}
+}
+
+/* Who may have a lease end with the process: its own user, and root. */
+static int watch_owner(struct leases *leases, struct lease_request *request,
+		       struct owner **ret_owner)
+{
+	struct owner *owner;
+	uid_t uid;
+	int r;
+
+	r = watch_process(leases, request->pid, &owner);
+	if (r < 0)
+		return r;
+	if (request->uid != 0) {
+		r = process_watch_uid(&owner->watch, &uid);
+		if (r >= 0 && uid != request->uid)
+			r = -EPERM;
+	}
+	if (r < 0) {
+		owner_free(owner);
+		return r;
+	}
+	request->owner = &owner->owned;
+	request->pid_tag = process_watch_tag(&owner->watch);
 	*ret_owner = owner;
 	return 0;
 }
@@ -263,21 +307,17 @@ int leases_grant(struct leases *leases, struct lease_request *request, bool allo
 		 struct lease **ret_lease)
 {
 	struct owner *owner = NULL;
-	int r;
+	int r = 0;
 
-	if (request->until == LEASE_PROCESS) {
-		r = leases_watch_process(leases, request->pid, &owner);
-		if (r < 0)
-			return r;
-		request->owner = &owner->owned;
-		request->pid_tag = process_tag(request->pid);
+	if (request->until == LEASE_PROCESS)
+		r = watch_owner(leases, request, &owner);
+	if (r >= 0) {
+		leases->allow_time_wait = allow_time_wait;
+		r = lease_table_grant(leases->table, request, leases_now(), ret_lease);
+		leases->allow_time_wait = false;
 	}
-	leases->allow_time_wait = allow_time_wait;
-	r = lease_table_grant(leases->table, request, leases_now(), ret_lease);
-	leases->allow_time_wait = false;
-	if (r < 0)
-		leases->counters.refused++;
-	/* An owner that nothing came of is freed with the idle ones. */
+	if (owner && list_empty(&owner->owned))
+		owner_free(owner);
 	leases_changed(leases);
 	return r;
 }

@@ -14,10 +14,6 @@ struct config;
 struct daemon;
 struct leases;
 
-struct leases_counters {
-	uint64_t refused; /* requests */
-};
-
 /*
  * Opens the journal, takes over the sockets that were parked, and holds again what is to be held.
  * Which of `passed` are its own it takes. 0; or -errno after it has logged why. Where the runtime
@@ -33,15 +29,14 @@ int leases_configure(struct leases *leases, const struct config *config);
 int64_t leases_now(void);
 
 struct lease_table *leases_table(struct leases *leases);
-struct leases_counters *leases_counters(struct leases *leases);
 
 /* Whether `port` is leased, or quarantined after it was. O(1). */
 bool leases_have(const struct leases *leases, uint16_t port);
 
 /*
  * lease_table_grant(), with the owner of a lease until process, request->pid, watched: besides its
- * errors -ESRCH (no such process), and -ENODEV (no such address on this host). `allow_time_wait`:
- * see holder.h.
+ * errors -ESRCH (no such process), -EPERM (it is another user's), and -ENODEV (no such address on
+ * this host). `allow_time_wait`: see holder.h.
  */
 int leases_grant(struct leases *leases, struct lease_request *request, bool allow_time_wait,
 		 struct lease **ret_lease);
@@ -63,9 +58,10 @@ void leases_look_cancel(struct leases_look *look);
 
 /*
  * Descriptors of the lease's ports, for somebody else: of a shared port sockets of their own
- * beside those that hold it, of an exclusive port those themselves. Appends at most 253 to fds[]
- * and the ports they are for to ports[]; the caller closes them. -EOPNOTSUPP: nothing is held
- * (hold none), or listening was asked for and there is no TCP; -EMSGSIZE: they are more; -errno.
+ * beside those that hold it, of an exclusive port those themselves. At most 253 go to fds[], and
+ * the ports they are for to ports[]; the caller closes them. -EOPNOTSUPP: nothing is held (hold
+ * none), or listening was asked for and there is no TCP; -EADDRINUSE: the user listens on a port
+ * already, or has the socket of an exclusive one; -EMSGSIZE: they are more; -errno.
  */
 #define LEASES_FDS_MAX 253
 int leases_descriptors(struct leases *leases, struct lease *lease, bool listening,
@@ -74,6 +70,13 @@ int leases_descriptors(struct leases *leases, struct lease *lease, bool listenin
 
 /* They are with the client now: of an exclusive port the daemon keeps none. */
 void leases_handed_over(struct leases *leases, struct lease *lease);
+
+/* A request for a lease was refused, after as many tries as it took. */
+void leases_count_refusal(struct leases *leases);
+
+/* Appends their metrics. 0 or -ENOMEM. */
+struct buffer;
+int leases_put_metrics(struct buffer *buffer, const struct leases *leases);
 
 /* Why leases_grant() failed with -EIO, an errno: the lease could not be written down. */
 int leases_problem(const struct leases *leases);

@@ -31,19 +31,18 @@ static int append(struct passing *passing, int fd, uint16_t port)
 	return 0;
 }
 
-/* A second socket on a shared port: what the client does with it leaves ours as it is. */
+/* Sockets of the client's own on a shared port: what it does with them leaves ours as they are. */
 static int open_beside(const struct lease *lease, uint16_t port, struct holder *ret_holder)
 {
 	struct sockaddr_storage space;
 	struct holder_request request = {
 		.address = lease_sockaddr(lease, &space),
 		.port = port,
-		.protocol = HOLDER_TCP,
+		.protocol = lease_holder_protocol(lease),
 		.mode = HOLDER_SHARED,
-		.allow_time_wait = true,
+		.beside = true,
 	};
 
-	*ret_holder = (struct holder)HOLDER_INIT;
 	return holder_bind(ret_holder, &request);
 }
 
@@ -51,24 +50,24 @@ static int add_port(const struct lease *lease, const struct lease_port *port, bo
 		    struct passing *passing)
 {
 	struct holding *holding = port->holder;
-	struct holder own = HOLDER_INIT, *tcp = &own;
-	int r = 0;
+	struct holder beside = HOLDER_INIT, *holder = &beside;
+	int fds[2], r = 0;
+	unsigned n;
 
-	if (!holding)
-		return -EADDRINUSE;
-	if (holding->holder.tcp >= 0 && lease->hold == LEASE_EXCLUSIVE)
-		tcp = &holding->holder;
-	else if (holding->holder.tcp >= 0)
-		r = open_beside(lease, port->port, &own);
+	if (lease->hold == LEASE_SHARED)
+		r = open_beside(lease, port->port, &beside);
+	else if (holding)
+		holder = &holding->holder;
+	else
+		r = -EADDRINUSE;
 	if (r >= 0 && listening)
-		r = holder_listen(tcp, BACKLOG);
+		r = holder_listen(holder, BACKLOG);
 	if (r >= 0)
-		r = holder_hand_over(&holding->holder);
-	if (r >= 0 && tcp->tcp >= 0)
-		r = append(passing, fcntl(tcp->tcp, F_DUPFD_CLOEXEC, 3), port->port);
-	if (r >= 0 && holding->holder.udp >= 0)
-		r = append(passing, fcntl(holding->holder.udp, F_DUPFD_CLOEXEC, 3), port->port);
-	holder_deinit(&own);
+		r = holder_hand_over(holder);
+	n = holder_fds(holder, fds);
+	for (unsigned i = 0; i < n && r >= 0; i++)
+		r = append(passing, fcntl(fds[i], F_DUPFD_CLOEXEC, 3), port->port);
+	holder_deinit(&beside);
 	return r;
 }
 
@@ -100,7 +99,9 @@ void leases_handed_over(struct leases *leases, struct lease *lease)
 	 * A copy of ours would listen on after the server is gone, and its clients would wait
 	 * for nobody. Once the client's are closed the port is held again.
 	 */
-	for (size_t i = 0; i < lease->n_ports && lease->hold == LEASE_EXCLUSIVE; i++)
+	if (lease->hold != LEASE_EXCLUSIVE)
+		return;
+	for (size_t i = 0; i < lease->n_ports; i++)
 		holding_free(steal(lease->ports[i].holder));
-	leases_changed(leases);
+	leases_tidy_soon(leases);
 }

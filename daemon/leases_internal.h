@@ -31,25 +31,31 @@ struct leases {
 	ev_timer deadline, look, tidy;
 	struct sockdiag_query query;
 	bool is_looking;
-	struct list looks;       /* of leases_look::link */
-	struct list next_looks;  /* the same: they came after the look had begun */
-	struct bitmap listening; /* by port, where somebody else than we has a socket */
-	bool has_looked;         /* `listening` is of now */
-	struct leases_counters counters;
+	bool holds_lost;            /* after the look */
+	struct list looks;          /* of leases_look::link */
+	struct list next_looks;     /* the same: they came after the look had begun */
+	struct bitmap listening;    /* by port, where somebody else than we has a socket */
+	struct bitmap taken;        /* lost ports that the log has told of */
+	bool has_looked;            /* `listening` is of now */
+	uint64_t n_refused;         /* requests */
+	uint16_t first_port_of_all; /* below it are root's */
 };
 
 /* For lease_table_new(), with the struct leases as userdata. */
 extern const struct lease_ops leases_ops;
 
-/* Watches `pid`: when it is gone, what *ret_owner owns ends. 0 or as process_watch_start(). */
-int leases_watch_process(struct leases *leases, pid_t pid, struct owner **ret_owner);
-
-/* Tells a process from a later one with its pid, where the kernel numbers pidfds (Linux 6.9); 0. */
-uint64_t process_tag(pid_t pid);
-
 /* The callbacks of the timers and of the query. */
 void leases_init_watchers(struct leases *leases);
 void leases_stop_watchers(struct leases *leases);
+
+/*
+ * Watches the processes of leases that aren't watched, and ends those whose process is gone: after a
+ * restart, and again when there were no descriptors for it.
+ */
+void leases_watch_processes(struct leases *leases);
+
+/* What was parked is to be let go of before the next round of tidying up. */
+void leases_tidy_soon(struct leases *leases);
 
 /* Watches the process no more, and frees the owner. */
 void owner_free(struct owner *owner);

@@ -2,6 +2,7 @@
 #include "log.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-id128.h>
@@ -17,14 +18,15 @@ void leases_free(struct leases *leases)
 	if (!leases)
 		return;
 	leases_stop_watchers(leases);
-	/* Only frees: what is written down and parked is there after a restart. */
+	/* First: what is let go of below is not to be taken out of it, but there after a restart. */
+	parking_free(leases->parking);
 	if (leases->table)
 		lease_table_free(leases->table);
 	owners_free(leases);
 	journal_free(leases->journal);
-	parking_free(leases->parking);
 	process_table_free(leases->processes);
 	bitmap_deinit(&leases->listening);
+	bitmap_deinit(&leases->taken);
 	free(leases);
 }
 
@@ -126,37 +128,13 @@ static int open_parking(struct leases *leases, struct passed *passed)
 	return finds_init(&leases->finds, &sockets);
 }
 
-/* Leases of processes that are gone end; the others are watched again. */
-static void watch_processes(struct leases *leases)
-{
-	int64_t now = leases_now();
-	struct lease *lease = lease_table_next(leases->table, NULL);
-
-	while (lease) {
-		struct lease *next = lease_table_next(leases->table, lease);
-		struct owner *owner;
-		int r;
-
-		if (lease->until == LEASE_PROCESS && lease->state != LEASE_QUARANTINED) {
-			r = leases_watch_process(leases, lease->pid, &owner);
-			if (r >= 0 && lease->pid_tag != process_tag(lease->pid))
-				r = -ESRCH;
-			if (r >= 0)
-				lease_table_set_owner(lease, &owner->owned);
-			else
-				lease_table_end(leases->table, lease, now);
-		}
-		lease = next;
-	}
-}
-
 static void resume(struct leases *leases)
 {
 	struct lease_counts counts;
 	size_t n_lost;
 
 	leases->is_restoring = false;
-	watch_processes(leases);
+	leases_watch_processes(leases);
 	n_lost = lease_table_resume(leases->table, leases_now());
 	finds_deinit(&leases->finds);
 	lease_table_count(leases->table, &counts);
@@ -167,6 +145,20 @@ static void resume(struct leases *leases)
 		while (parking_tidy(leases->parking, UINT16_MAX) > 0)
 			;
 	leases_changed(leases);
+}
+
+/* What users other than root may bind; without the sysctl it is as it always was. */
+static uint16_t first_unprivileged_port(void)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	unsigned port = 1024;
+
+	if (file) {
+		if (fscanf(file, "%u", &port) != 1 || port > PORT_MAX)
+			port = 1024;
+		fclose(file);
+	}
+	return (uint16_t)port;
 }
 
 int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed *passed)
@@ -180,11 +172,14 @@ int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed 
 		return -ENOMEM;
 	leases->daemon = daemon;
 	leases->is_restoring = true;
+	leases->first_port_of_all = first_unprivileged_port();
 	list_init(&leases->owners);
 	list_init(&leases->looks);
 	list_init(&leases->next_looks);
 	leases_init_watchers(leases);
 	r = bitmap_init(&leases->listening, PORT_MAX + 1);
+	if (r >= 0)
+		r = bitmap_init(&leases->taken, PORT_MAX + 1);
 	if (r >= 0)
 		r = process_table_new(&leases->processes, daemon->loop);
 	if (r >= 0)

@@ -3,24 +3,6 @@
 
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
-
-#define PIDFS_MAGIC 0x50494446
-
-uint64_t process_tag(pid_t pid)
-{
-	_cleanup_(closep)
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct statfs file_system;
-	struct stat status;
-
-	if (fd < 0 || fstatfs(fd, &file_system) < 0 || file_system.f_type != PIDFS_MAGIC ||
-	    fstat(fd, &status) < 0)
-		return 0;
-	return status.st_ino;
-}
 
 /* Whether its sockets may be kept: by users but root at most half of what the others leave. */
 static bool may_keep(const struct leases *leases, const struct lease *lease,
@@ -44,6 +26,9 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 	struct holding *holding;
 	int r;
 
+	/* That we may is no reason why everybody should. */
+	if (lease->uid != 0 && port < leases->first_port_of_all)
+		return -EACCES;
 	r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
 	if (r < 0)
 		return r;
@@ -51,32 +36,62 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 		holding_free(holding);
 		return -EMFILE;
 	}
+	bitmap_unset(&leases->taken, port);
 	*ret_holder = holding;
 	return 0;
 }
 
-/* Whether it is the user of the lease who listens there, so that nobody else can have it. */
-static bool is_kept_by_server(struct leases *leases, const struct lease *lease, uint16_t port)
+static bool find_listener(const struct leases *leases, const struct lease *lease, uint16_t port,
+			  struct sockdiag_socket *ret_listener)
 {
 	static const struct in_addr loopback = { .s_addr = 0x0100007f };
 	struct sockaddr_storage space;
 	const struct sockaddr *address = lease_sockaddr(lease, &space);
 	struct sockdiag *sockdiag = leases->daemon->sockdiag;
-	struct sockdiag_socket listener;
-	int r;
 
-	if (address) {
-		r = sockdiag_lookup_listener(sockdiag, address->sa_family,
-					     address_bytes(
-						     (const union address *)(const void *)address),
-					     port, &listener);
-	} else {
-		r = sockdiag_lookup_listener(sockdiag, AF_INET, &loopback, port, &listener);
-		if (r == -ENOENT)
-			r = sockdiag_lookup_listener(sockdiag, AF_INET6, &in6addr_loopback, port,
-						     &listener);
-	}
-	return r == 0 && listener.uid == lease->uid;
+	if (address)
+		return sockdiag_lookup_listener(
+			       sockdiag, address->sa_family,
+			       address_bytes((const union address *)(const void *)address), port,
+			       ret_listener) == 0;
+	return sockdiag_lookup_listener(sockdiag, AF_INET, &loopback, port, ret_listener) == 0 ||
+	       sockdiag_lookup_listener(sockdiag, AF_INET6, &in6addr_loopback, port,
+					ret_listener) == 0;
+}
+
+/* Whether it is the user of the lease who has the port, so that nobody else can. */
+static bool is_kept_by_user(const struct leases *leases, const struct lease *lease, uint16_t port)
+{
+	struct sockdiag_socket listener;
+
+	if (lease->protocol != LEASE_UDP && find_listener(leases, lease, port, &listener))
+		/* A socket that was passed has the user who made it: us. */
+		return listener.uid == lease->uid || lease->state == LEASE_IN_USE ||
+		       (lease->passed && listener.uid == geteuid());
+	return lease->passed || (lease->protocol == LEASE_UDP && lease->state == LEASE_IN_USE);
+}
+
+/* The connections of a server that has ended, in TIME_WAIT, are no reason to lose its port. */
+static int bind_again(struct leases *leases, const struct lease *lease, uint16_t port,
+		      struct holding **ret_holding)
+{
+	struct sockdiag_socket listener;
+	int r = holding_new(ret_holding, lease, port, false, leases->parking);
+
+	if (r != -EADDRINUSE || lease->protocol == LEASE_UDP ||
+	    find_listener(leases, lease, port, &listener))
+		return r;
+	return holding_new(ret_holding, lease, port, true, leases->parking);
+}
+
+static void report_lost(struct leases *leases, const struct lease *lease, uint16_t port)
+{
+	if (bitmap_get(&leases->taken, port))
+		return;
+	bitmap_set(&leases->taken, port);
+	log_warning("port %d of lease %016llx was taken by somebody else while it was not held; "
+		    "it is not given out again as long as that is so",
+		    (int)port, (unsigned long long)lease->id);
 }
 
 static int hold_again(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder)
@@ -90,17 +105,17 @@ static int hold_again(void *userdata, const struct lease *lease, uint16_t port, 
 	if (leases->finds.n > 0)
 		r = holding_new_found(&holding, lease, port, &leases->finds);
 	if (r == -ENOENT)
-		r = holding_new(&holding, lease, port, false, leases->parking);
-	if (r == -EADDRINUSE && is_kept_by_server(leases, lease, port))
-		/* Its own server listens. Held again by us when that ends: see hold_missing(). */
+		r = bind_again(leases, lease, port, &holding);
+	if (r == -EADDRINUSE && is_kept_by_user(leases, lease, port))
+		/* Held again by us once that ends: lease_table_hold_lost(). */
 		return 0;
 	if (r == -EADDRINUSE)
-		log_warning("port %d of lease %016llx was taken by somebody else while it was not "
-			    "held; it is not given out again as long as that is so",
-			    (int)port, (unsigned long long)lease->id);
-	if (r >= 0)
-		*ret_holder = holding;
-	return r;
+		report_lost(leases, lease, port);
+	if (r < 0)
+		return r;
+	bitmap_unset(&leases->taken, port);
+	*ret_holder = holding;
+	return 0;
 }
 
 static void drop(void *userdata, const struct lease *lease, uint16_t port, void *holder)

@@ -1,4 +1,4 @@
-/* listing.h: which ports of some addresses of this host have listeners, by one look at the table. */
+/* listing.h: which ports of some addresses of this host have listeners, by one look. */
 
 #pragma once
 

@@ -173,6 +173,21 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int revents)
 	sd_notify(0, "WATCHDOG=1");
 }
 
+/*
+ * Until somebody listens to them signals wait: who ends or reloads a daemon that is only starting
+ * means the same as later on.
+ */
+static void hold_signals(int how)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(how, &signals, NULL);
+}
+
 static void start_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
@@ -184,6 +199,7 @@ static void start_watchers(struct watchers *watchers)
 	ev_signal_start(loop, &watchers->hangup);
 	ev_signal_start(loop, &watchers->terminate);
 	ev_signal_start(loop, &watchers->interrupt);
+	hold_signals(SIG_UNBLOCK);
 	ev_timer_init(&watchers->patience, on_patience, STOP_PATIENCE, 0.);
 	ev_timer_init(&watchers->watchdog, on_watchdog, 0., 0.);
 	if (sd_watchdog_enabled(0, &interval_us) > 0) {
@@ -217,12 +233,22 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-/* Looked up once: name services may block. */
+/*
+ * From the file alone: name services may block, and the libraries they load would be a fifth of
+ * what an idle daemon has in memory. -1 for none.
+ */
 static gid_t find_group(void)
 {
-	const struct group *group = getgrnam(TRUSTED_GROUP);
+	FILE *file = fopen("/etc/group", "re");
+	const struct group *group;
+	gid_t gid = (gid_t)-1;
 
-	return group ? group->gr_gid : (gid_t)-1;
+	while (file && gid == (gid_t)-1 && (group = fgetgrent(file)))
+		if (strcmp(group->gr_name, TRUSTED_GROUP) == 0)
+			gid = group->gr_gid;
+	if (file)
+		fclose(file);
+	return gid;
 }
 
 static int open_daemon(struct daemon *daemon)
@@ -299,6 +325,8 @@ static void serve(struct daemon *daemon, int argc, char *argv[])
 	sd_notifyf(0, "READY=1\nSTATUS=Serving %s", server_description(daemon->server));
 	log_info("serving %s", server_description(daemon->server));
 	ev_run(daemon->loop, 0);
+	/* Who asks twice gets the same answer. */
+	hold_signals(SIG_BLOCK);
 	stop_watchers(&watchers);
 }
 
@@ -307,6 +335,7 @@ int main(int argc, char *argv[])
 	struct daemon daemon = { 0 };
 	int r;
 
+	hold_signals(SIG_BLOCK);
 	open_standard_descriptors();
 	log_open(LOG_INFO);
 	r = config_load(&daemon.config, argc, argv);
@@ -314,6 +343,8 @@ int main(int argc, char *argv[])
 		return r < 0 ? 2 : 0;
 	log_open(daemon.config.log_priority < 0 ? LOG_INFO : daemon.config.log_priority);
 	signal(SIGPIPE, SIG_IGN);
+	/* LimitFSIZE=: a journal that can't grow is told of by write(). */
+	signal(SIGXFSZ, SIG_IGN);
 
 	r = set_defaults(&daemon.config);
 	if (r >= 0)

@@ -2,7 +2,9 @@
 
 #include "clock.h"
 #include "daemon.h"
+#include "leases.h"
 #include "methods.h"
+#include "openmetrics.h"
 #include "server.h"
 
 void metrics_count_error(struct metrics *metrics, enum error_code code)
@@ -10,91 +12,73 @@ void metrics_count_error(struct metrics *metrics, enum error_code code)
 	metrics->errors[code > 0 && code <= METRICS_ERRORS ? code : 0]++;
 }
 
-static int put_header(struct buffer *buffer, const char *name, const char *type, const char *help)
-{
-	return buffer_printf(buffer, "# TYPE portscand_%s %s\n# HELP portscand_%s %s\n", name, type,
-			     name, help);
-}
-
-static int put_counter(struct buffer *buffer, const char *name, const char *help, uint64_t value)
-{
-	int r = put_header(buffer, name, "counter", help);
-
-	return r < 0 ? r
-		     : buffer_printf(buffer, "portscand_%s_total %llu\n", name,
-				     (unsigned long long)value);
-}
-
-static int put_gauge(struct buffer *buffer, const char *name, const char *help, double value)
-{
-	int r = put_header(buffer, name, "gauge", help);
-
-	return r < 0 ? r : buffer_printf(buffer, "portscand_%s %.15g\n", name, value);
-}
-
-static int put_labelled(struct buffer *buffer, const char *name, const char *label,
-			const char *label_value, uint64_t value)
-{
-	return buffer_printf(buffer, "portscand_%s_total{%s=\"%s\"} %llu\n", name, label,
-			     label_value, (unsigned long long)value);
-}
-
 static int put_requests(struct buffer *buffer, const struct metrics *metrics)
 {
 	const struct method *method;
-	int r = put_header(buffer, "requests", "counter", "Calls of a method.");
+	int r = openmetrics_put_family(buffer, "requests", "counter", "Calls of a method.");
 
 	for (size_t i = 0; r >= 0 && (method = method_at(i)); i++)
-		r = put_labelled(buffer, "requests", "method",
-				 method->names->jsonrpc ? method->names->jsonrpc
-							: method->names->varlink,
-				 metrics->requests[i]);
+		r = openmetrics_put_sample(buffer, "requests_total", "method",
+					   method->names->jsonrpc ? method->names->jsonrpc
+								  : method->names->varlink,
+					   metrics->requests[i]);
 	return r;
 }
 
 static int put_errors(struct buffer *buffer, const struct metrics *metrics)
 {
-	int r = put_header(buffer, "errors", "counter", "Calls answered with an error.");
+	int r = openmetrics_put_family(buffer, "errors", "counter",
+				       "Calls answered with an error.");
 
 	if (r >= 0)
-		r = put_labelled(buffer, "errors", "error", "BadRequest", metrics->errors[0]);
+		r = openmetrics_put_sample(buffer, "errors_total", "error", "BadRequest",
+					   metrics->errors[0]);
 	for (size_t code = 1; r >= 0 && code <= METRICS_ERRORS; code++)
-		r = put_labelled(buffer, "errors", "error", error_name((enum error_code)code),
-				 metrics->errors[code]);
+		r = openmetrics_put_sample(buffer, "errors_total", "error",
+					   error_name((enum error_code)code),
+					   metrics->errors[code]);
 	return r;
 }
 
 static int put_probes(struct buffer *buffer, const struct prober_counters *counters)
 {
-	int r = put_header(buffer, "probes", "counter", "Connections tried, by what came of it.");
+	int r = openmetrics_put_family(buffer, "probes", "counter",
+				       "Connections tried, by what came of it.");
 
 	if (r >= 0)
-		r = put_labelled(buffer, "probes", "outcome", "open", counters->open);
+		r = openmetrics_put_sample(buffer, "probes_total", "outcome", "open",
+					   counters->open);
 	if (r >= 0)
-		r = put_labelled(buffer, "probes", "outcome", "refused", counters->refused);
+		r = openmetrics_put_sample(buffer, "probes_total", "outcome", "refused",
+					   counters->refused);
 	if (r >= 0)
-		r = put_labelled(buffer, "probes", "outcome", "timeout", counters->timeout);
+		r = openmetrics_put_sample(buffer, "probes_total", "outcome", "timeout",
+					   counters->timeout);
 	if (r >= 0)
-		r = put_labelled(buffer, "probes", "outcome", "unreachable", counters->unreachable);
+		r = openmetrics_put_sample(buffer, "probes_total", "outcome", "unreachable",
+					   counters->unreachable);
 	if (r >= 0)
-		r = put_counter(buffer, "self_connections",
-				"Probes that the kernel connected to themselves; closed ports.",
-				counters->self_connections);
+		r = openmetrics_put_counter(
+			buffer, "self_connections",
+			"Probes that the kernel connected to themselves; closed ports.",
+			counters->self_connections);
 	return r < 0 ? r
-		     : put_counter(buffer, "probes_put_off",
-				   "Probes tried again later, for want of a socket.",
-				   counters->starved);
+		     : openmetrics_put_counter(buffer, "probes_put_off",
+					       "Probes tried again later, for want of a socket.",
+					       counters->starved);
 }
 
 static int put_table(struct buffer *buffer, const struct sockdiag_stats *stats)
 {
-	int r = put_counter(buffer, "table_dumps",
-			    "Lists of sockets read from the kernel, each for one call or several.",
-			    stats->dumps);
+	int r = openmetrics_put_counter(
+		buffer, "table_dumps",
+		"Lists of sockets read from the kernel, each for one call or several.",
+		stats->dumps);
 
 	return r < 0 ? r
-		     : put_counter(buffer, "table_lookups",
-				   "Single ports looked up in the kernel's table.", stats->lookups);
+		     : openmetrics_put_counter(buffer, "table_lookups",
+					       "Single ports looked up in the kernel's table.",
+					       stats->lookups);
 }
 
 int metrics_put(struct buffer *buffer, const struct daemon *daemon)
@@ -105,23 +89,27 @@ int metrics_put(struct buffer *buffer, const struct daemon *daemon)
 	if (r >= 0)
 		r = put_errors(buffer, metrics);
 	if (r >= 0)
-		r = put_counter(buffer, "abandoned", "Calls whose client went away.",
-				metrics->cancelled);
+		r = openmetrics_put_counter(buffer, "abandoned", "Calls whose client went away.",
+					    metrics->cancelled);
 	if (r >= 0)
 		r = put_probes(buffer, prober_counters(daemon->prober));
 	if (r >= 0)
 		r = put_table(buffer, sockdiag_stats(daemon->sockdiag));
 	if (r >= 0)
-		r = put_counter(buffer, "connections_accepted", "Clients that have connected.",
-				metrics->connections);
+		r = openmetrics_put_counter(buffer, "connections_accepted",
+					    "Clients that have connected.", metrics->connections);
 	if (r >= 0)
-		r = put_gauge(buffer, "connections", "Clients that are connected.",
-			      (double)server_n_connections(daemon->server));
+		r = openmetrics_put_gauge(buffer, "connections", "Clients that are connected.",
+					  (double)server_n_connections(daemon->server));
 	if (r >= 0)
-		r = put_counter(buffer, "accept_pauses", "Times that no client could be accepted.",
-				metrics->accept_pauses);
+		r = openmetrics_put_counter(buffer, "accept_pauses",
+					    "Times that no client could be accepted.",
+					    metrics->accept_pauses);
+	if (r >= 0 && daemon->leases)
+		r = leases_put_metrics(buffer, daemon->leases);
 	if (r >= 0)
-		r = put_gauge(buffer, "uptime_seconds", "Time since the daemon started.",
-			      monotonic_now() - daemon->started);
+		r = openmetrics_put_gauge(buffer, "uptime_seconds",
+					  "Time since the daemon started.",
+					  monotonic_now() - daemon->started);
 	return r < 0 ? r : buffer_puts(buffer, "# EOF\n");
 }

@@ -39,10 +39,10 @@ int output_pass_fds(struct output *output, size_t size, const int fds[], size_t 
 	memcpy(copies, fds, n * sizeof(*copies));
 	passing->fds = copies;
 	passing->n = n;
+	output->n_fds += n;
 	passing->end = output->n_sent + buffer_size(&output->buffer);
 	passing->begin = passing->end - size;
 	list_append(&output->passings, &passing->link);
-	output->n_fds += n;
 	return 0;
 }
 

@@ -9,7 +9,7 @@ struct output {
 	struct buffer buffer; /* answers are appended here */
 	struct list passings; /* of passing::link, in the order of the bytes */
 	uint64_t n_sent;      /* bytes */
-	size_t n_fds;         /* in all passings */
+	size_t n_fds;         /* descriptors that are not sent */
 };
 
 void output_init(struct output *output);

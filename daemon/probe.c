@@ -136,7 +136,7 @@ static void keep_socket(struct prober *prober, int family, int fd)
 		*idle = fd;
 }
 
-/* A refusal undoes all that connect() did to the socket, but for this: a link-local address ties it. */
+/* A refusal undoes all that connect() did to the socket, but for this one thing. */
 static bool is_tied_to_interface(const union address *address)
 {
 	return address->sa.sa_family == AF_INET6 && address->in6.sin6_scope_id != 0;

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 /* Entries of directories looked at in one turn of the loop: some half a millisecond. */
-#define SLICE 256
+#define SLICE 128
 
 /* systemd, which listens for services that don't run yet. */
 #define PID_INIT 1

@@ -5,18 +5,22 @@
 #include "util.h"
 
 #include <poll.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #define BUCKETS 256 /* a power of two */
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
+#endif
+
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC 0x50494446
 #endif
 
 /* linux/pidfd.h has these from 6.13 on; the size is part of the ioctl's number. */
@@ -273,4 +277,15 @@ int process_watch_uid(const struct process_watch *watch, uid_t *ret_uid)
 
 	*ret_uid = uid;
 	return 0;
+}
+
+uint64_t process_watch_tag(const struct process_watch *watch)
+{
+	struct statfs file_system;
+	struct stat status;
+
+	if (fstatfs(watch->process->fd, &file_system) < 0 || file_system.f_type != PID_FS_MAGIC ||
+	    fstat(watch->process->fd, &status) < 0)
+		return 0;
+	return status.st_ino;
 }

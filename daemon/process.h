@@ -8,6 +8,7 @@
 #include "list.h"
 
 #include <ev.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct process;
@@ -59,3 +60,6 @@ pid_t process_watch_pid(const struct process_watch *watch);
  * is root for a process that can't be dumped; -ENOENT if /proc is not shown to us.
  */
 int process_watch_uid(const struct process_watch *watch, uid_t *ret_uid);
+
+/* Tells it from a later process with its pid, where the kernel numbers pidfds (Linux 6.9); else 0. */
+uint64_t process_watch_tag(const struct process_watch *watch);

@@ -7,8 +7,13 @@
 #include <string.h>
 #include <strings.h>
 
-/* Names looked up at once; each has sockets of its own. */
-#define LOOKUPS_MAX 128
+/* Names looked up at once; each has sockets of its own. Dead servers must not fill these places. */
+#define LOOKUPS_MAX 1024
+/* Seconds that name servers have to answer: c-ares would ask dead ones for more than a minute. */
+#define ANSWER_PATIENCE 10.
+/* Seconds that a lookup is begun anew for, and between that, where descriptors ran short. */
+#define PATIENCE       5.
+#define RETRY_INTERVAL 0.1
 
 struct resolver {
 	struct ev_loop *loop;
@@ -30,9 +35,11 @@ struct lookup {
 	ares_channel channel;
 	struct list sockets; /* of lookup_socket::link */
 	ev_timer timer;
+	ev_tstamp began;
 	bool is_active;
 	bool is_ended; /* c-ares has told, but the channel is still in its hands */
 	int status;
+	int error; /* errno that kept c-ares from its work */
 	struct address_list addresses;
 };
 
@@ -133,31 +140,97 @@ int host_parse(struct address_list *list, const char *host)
 	return check_name(host);
 }
 
+static struct lookup_socket *find_socket(struct lookup *lookup, int fd)
+{
+	struct lookup_socket *lookup_socket;
+
+	list_for_each (lookup_socket, &lookup->sockets, link)
+		if (lookup_socket->watcher.fd == fd)
+			return lookup_socket;
+	return NULL;
+}
+
+static void free_socket(struct lookup *lookup, struct lookup_socket *lookup_socket)
+{
+	ev_io_stop(lookup->resolver->loop, &lookup_socket->watcher);
+	list_remove(&lookup_socket->link);
+	free(lookup_socket);
+}
+
 static void end_lookup(struct lookup *lookup)
 {
 	struct address_list addresses = lookup->addresses;
 	lookup_done done = lookup->done;
 	void *userdata = lookup->userdata;
-	int status = lookup->status;
+	int status = lookup->status, error = lookup->error;
 
 	lookup->addresses = (struct address_list){ 0 };
 	lookup_free(lookup);
 	done(userdata, &addresses,
 	     addresses.n_addresses > 0 ? NULL
 	     : status == ARES_SUCCESS  ? "the name has no address"
-				       : ares_strerror(status));
+				       : ares_strerror(status),
+	     error);
 	address_list_deinit(&addresses);
+}
+
+static void close_channel(struct lookup *lookup)
+{
+	if (lookup->channel)
+		ares_destroy(lookup->channel);
+	lookup->channel = NULL;
+	while (!list_empty(&lookup->sockets))
+		free_socket(lookup, list_first(&lookup->sockets, struct lookup_socket, link));
+}
+
+static bool lacks_descriptors(void)
+{
+	_cleanup_(closep)
+	int fd = -EBADF;
+
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd < 0 && (errno == EMFILE || errno == ENFILE);
+}
+
+/*
+ * Without a descriptor c-ares can read no file and ask nobody, and says only that it found
+ * nothing: that is no answer about a name.
+ */
+static bool try_again_later(struct lookup *lookup)
+{
+	struct ev_loop *loop = lookup->resolver->loop;
+
+	if (lookup->addresses.n_addresses > 0 || !lacks_descriptors())
+		return false;
+	if (ev_now(loop) - lookup->began >= PATIENCE) {
+		lookup->error = EMFILE;
+		return false;
+	}
+	close_channel(lookup);
+	lookup->is_ended = false;
+	ev_timer_stop(loop, &lookup->timer);
+	ev_timer_set(&lookup->timer, RETRY_INTERVAL, 0.);
+	ev_timer_start(loop, &lookup->timer);
+	return true;
 }
 
 /* After c-ares was called: it may have told the end, or wants to be called again later. */
 static void lookup_go_on(struct lookup *lookup)
 {
-	struct timeval most = { .tv_sec = 60 }, space, *after;
+	ev_tstamp left = lookup->began + ANSWER_PATIENCE - ev_now(lookup->resolver->loop);
+	struct timeval most, space, *after;
 
+	if (!lookup->is_ended && left <= 0.) {
+		lookup->is_ended = true;
+		lookup->status = ARES_ETIMEOUT;
+	}
 	if (lookup->is_ended) {
-		end_lookup(lookup);
+		if (!try_again_later(lookup))
+			end_lookup(lookup);
 		return;
 	}
+	most.tv_sec = (time_t)left;
+	most.tv_usec = (suseconds_t)((left - (double)most.tv_sec) * 1e6);
 	after = ares_timeout(lookup->channel, &most, &space);
 	ev_timer_stop(lookup->resolver->loop, &lookup->timer);
 	ev_timer_set(&lookup->timer, (double)after->tv_sec + (double)after->tv_usec / 1e6, 0.);
@@ -174,23 +247,6 @@ static void on_socket(struct ev_loop *loop, ev_io *watcher, int revents)
 	ares_process_fd(lookup->channel, revents & EV_READ ? fd : ARES_SOCKET_BAD,
 			revents & EV_WRITE ? fd : ARES_SOCKET_BAD);
 	lookup_go_on(lookup);
-}
-
-static struct lookup_socket *find_socket(struct lookup *lookup, int fd)
-{
-	struct lookup_socket *lookup_socket;
-
-	list_for_each (lookup_socket, &lookup->sockets, link)
-		if (lookup_socket->watcher.fd == fd)
-			return lookup_socket;
-	return NULL;
-}
-
-static void free_socket(struct lookup *lookup, struct lookup_socket *lookup_socket)
-{
-	ev_io_stop(lookup->resolver->loop, &lookup_socket->watcher);
-	list_remove(&lookup_socket->link);
-	free(lookup_socket);
 }
 
 /* c-ares says what it wants to hear of a socket; neither, when it is about to close it. */
@@ -253,7 +309,7 @@ static void on_answer(void *userdata, int status, int timeouts, struct ares_addr
 	ares_freeaddrinfo(answer);
 }
 
-static void begin(struct lookup *lookup)
+static void ask(struct lookup *lookup)
 {
 	struct ares_addrinfo_hints hints = {
 		.ai_flags = ARES_AI_NOSORT,
@@ -266,8 +322,6 @@ static void begin(struct lookup *lookup)
 	};
 	int status;
 
-	lookup->is_active = true;
-	lookup->resolver->n_active++;
 	status = ares_init_options(&lookup->channel, &options, ARES_OPT_SOCK_STATE_CB);
 	if (status == ARES_SUCCESS) {
 		ares_getaddrinfo(lookup->channel, lookup->name, NULL, &hints, on_answer, lookup);
@@ -279,6 +333,14 @@ static void begin(struct lookup *lookup)
 	lookup_go_on(lookup);
 }
 
+static void begin(struct lookup *lookup)
+{
+	lookup->is_active = true;
+	lookup->began = ev_now(lookup->resolver->loop);
+	lookup->resolver->n_active++;
+	ask(lookup);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct lookup *lookup = container_of(watcher, struct lookup, timer);
@@ -288,6 +350,10 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 	if (!lookup->is_active) {
 		if (lookup->resolver->n_active < LOOKUPS_MAX)
 			begin(lookup);
+		return;
+	}
+	if (!lookup->channel) {
+		ask(lookup);
 		return;
 	}
 	ares_process_fd(lookup->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
@@ -337,10 +403,7 @@ static void lookup_free(struct lookup *lookup)
 {
 	struct resolver *resolver = lookup->resolver;
 
-	if (lookup->channel)
-		ares_destroy(lookup->channel);
-	while (!list_empty(&lookup->sockets))
-		free_socket(lookup, list_first(&lookup->sockets, struct lookup_socket, link));
+	close_channel(lookup);
 	ev_timer_stop(resolver->loop, &lookup->timer);
 	list_remove(&lookup->link);
 	address_list_deinit(&lookup->addresses);

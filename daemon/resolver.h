@@ -12,11 +12,11 @@ struct resolver;
 struct lookup;
 
 /*
- * `addresses` are the callee's to read until it returns. None: `detail` says why. The lookup is
- * gone by then.
+ * `addresses` are the callee's to read until it returns. None: `detail` says why, or `error`, an
+ * errno, where it is we who ran short. The lookup is gone by then.
  */
 typedef void (*lookup_done)(void *userdata, const struct address_list *addresses,
-			    const char *detail);
+			    const char *detail, int error);
 
 int resolver_new(struct resolver **ret_resolver, struct ev_loop *loop);
 void resolver_free(struct resolver *resolver);

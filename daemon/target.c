@@ -37,7 +37,8 @@ void target_judge(struct target *target)
 	target->ready(target);
 }
 
-static void on_looked_up(void *userdata, const struct address_list *addresses, const char *detail)
+static void on_looked_up(void *userdata, const struct address_list *addresses, const char *detail,
+			 int short_of)
 {
 	struct target *target = userdata;
 	struct error error = { 0 };
@@ -50,6 +51,10 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 		error_set(&error, ERROR_RESOURCES_EXHAUSTED,
 			  json_pack("{ss}", "resource", "memory"),
 			  "the daemon is short of memory; try again later");
+	else if (short_of)
+		error_set(&error, ERROR_RESOURCES_EXHAUSTED,
+			  json_pack("{ss}", "resource", "descriptors"),
+			  "the daemon is short of descriptors; try again later");
 	else if (addresses->n_addresses == 0)
 		error_set(&error, ERROR_NAME_NOT_FOUND,
 			  json_pack("{ss,ss}", "host", target->host, "detail", detail),

@@ -29,7 +29,7 @@
 #define NESTING_MAX 32u
 /* Past this the daemon stops reading a connection, until half of it is gone. */
 #define UNSENT_MAX     (1024u * 1024u)
-#define UNSENT_FDS_MAX 253u
+#define UNSENT_FDS_MAX 256u /* descriptors in them */
 #define UNDER_WAY_MAX  1024u
 /* Bytes that the answers to one batch may have together before the rest of it is refused. */
 #define BATCH_ANSWER_MAX (8u * 1024u * 1024u)

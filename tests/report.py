@@ -19,7 +19,8 @@ def reason(test):
 def partly_skipped(test):
     """The reasons for which parts of a test that passed were skipped (unittest's words, TAP's)."""
     output = test.get("stdout", "") + "\n" + test.get("stderr", "")
-    return re.findall(r"^.*\.\.\. skipped ['\"](.*)['\"]$|^ok \d+ - (.*?) # SKIP (.*)$", output, re.M)
+    skips = r"^.*\.\.\. skipped ['\"](.*)['\"]$|^ok \d+ - (.*?) # SKIP (.*)$"
+    return re.findall(skips, output, re.MULTILINE)
 
 
 def name(test):
@@ -30,7 +31,8 @@ def main():
     build = pathlib.Path(sys.argv[1])
     log = build / "meson-logs" / "testlog.json"
     log.unlink(missing_ok=True)
-    status = subprocess.run(["meson", "test", "-C", build, *sys.argv[2:]]).returncode
+    command = ["meson", "test", "-C", build, "--print-errorlogs", *sys.argv[2:]]
+    status = subprocess.run(command, check=False).returncode
     if not log.exists():
         print("0 passed, 1 failed")
         return status or 1

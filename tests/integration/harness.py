@@ -161,15 +161,17 @@ class Daemon:
         """A connected socket, of the caller's. uid: who connects; for root only."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
-        if uid is None:
-            connection.connect(self.path)
-            return connection
-        os.chmod(self.directory, 0o755)
-        os.seteuid(uid)
+        if uid is not None:
+            os.chmod(self.directory, 0o755)
+            os.seteuid(uid)
         try:
             connection.connect(self.path)
+        except BaseException:
+            connection.close()
+            raise
         finally:
-            os.seteuid(0)
+            if uid is not None:
+                os.seteuid(0)
         return connection
 
     def client(self, timeout=30, uid=None):
@@ -277,7 +279,9 @@ class Client:
 
     def is_silent(self, seconds=0.2):
         """Whether nothing comes in for that long, the end of the connection neither."""
-        return not self.received and not select.select([self.socket], [], [], seconds)[0]
+        ready = select.poll()
+        ready.register(self.socket, select.POLLIN)
+        return not self.received and not ready.poll(seconds * 1000)
 
     def start(self, method, params=None):
         """Sends a request, and returns its id."""
@@ -443,8 +447,42 @@ def closed_ports(n, host="127.0.0.1"):
         yield sorted(one.getsockname()[1] for one in bound)
 
 
+def enter_network():
+    """Gives the tests of a module, as its setUpModule, and all they start a network of their own.
+
+    There silent_port() can have ports that do not answer, which takes a packet filter: where a
+    listener merely drops what comes, the daemon finds it in the kernel's table.
+    """
+    clone_newnet = 0x40000000
+    if ctypes.CDLL(None, use_errno=True).unshare(clone_newnet) < 0:
+        return
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    global has_filter  # pylint: disable=global-statement
+    has_filter = bool(shutil.which("nft")) and subprocess.run(
+        ["nft", "add table inet test; add set inet test silent { type inet_service; }; "
+         "add chain inet test input { type filter hook input priority 0; }; "
+         "add rule inet test input tcp flags & (syn|ack) == syn tcp dport @silent drop"],
+        check=False, capture_output=True).returncode == 0
+
+
+has_filter = False
+
+
 @contextlib.contextmanager
 def silent_port(host="127.0.0.1"):
+    """A port that answers nobody, by a packet filter: yields the port."""
+    if not has_filter:
+        raise unittest.SkipTest("ports that do not answer need root, and nft")
+    with closed_port(host) as port:
+        subprocess.run(["nft", f"add element inet test silent {{ {port} }}"], check=True)
+        try:
+            yield port
+        finally:
+            subprocess.run(["nft", f"delete element inet test silent {{ {port} }}"], check=True)
+
+
+@contextlib.contextmanager
+def full_port(host="127.0.0.1"):
     """A listener whose accept queue is full, so that it answers nobody: yields the port."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(listening_socket(host, backlog=0))

@@ -1,5 +1,5 @@
-// Asks the daemon at argv[2] through jayson's TCP client, unchanged, about an open port, argv[3], and
-// a closed one, argv[4]; prints what it was answered as one JSON object.
+// Asks the daemon at argv[2] through jayson's TCP client, unchanged, about an open port, argv[3],
+// and a closed one, argv[4]; prints what it was answered as one JSON object.
 'use strict';
 
 const jayson = require('jayson');
@@ -29,7 +29,8 @@ const ask = (...args) => new Promise((resolve, reject) => {
       resolve({failure: failure ?? null, error: error ?? null, result});
     });
   });
-  seen.many = await Promise.all(Array.from({length: 100}, () => ask('check', {port: Number(open)})));
+  seen.many = await Promise.all(Array.from({length: 100},
+      () => ask('check', {port: Number(open)})));
   console.log(JSON.stringify(seen));
 })().catch((error) => {
   console.error(error);

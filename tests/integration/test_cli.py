@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import pwd
 import re
 import select
 import signal
@@ -17,22 +18,11 @@ import threading
 import time
 import unittest
 
-from harness import PORTSCAN, PORTSCAND, Daemon, closed_port, listener
+from harness import (PORTSCAN, PORTSCAND, Daemon, closed_port, enter_network, listener,
+                     silent_port)
 
 
-@contextlib.contextmanager
-def silent_port():
-    """A port that does not answer: the queue of a listener that takes nobody is full."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.socket())
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for _ in range(8):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(server.getsockname())
-        time.sleep(0.05)
-        yield server.getsockname()[1]
+setUpModule = enter_network
 
 
 class Cli(unittest.TestCase):
@@ -222,6 +212,83 @@ class Wait(Cli):
                                       "reason": "refused"})
 
 
+class Via(Cli):
+    def test_check(self):
+        with listener() as port:
+            for via, reason in (("connect", "accepted"), ("table", "listening"),
+                                ("bind", "in_use")):
+                self.expect(0, ["check", str(port), "--via", via], re.compile(
+                    rf"127\.0\.0\.1:{port} open \({reason}, \d+\.\d ms\)\n"))
+        self.expect(1, ["check", str(port), "--via", "bind"], re.compile(
+            rf"127\.0\.0\.1:{port} closed \(bindable, \d+\.\d ms\)\n"))
+
+    def test_find_scan_wait(self):
+        with listener() as port, closed_port() as taken:
+            self.expect(0, ["find", f"{port},{taken}", "--via", "table"], f"{taken}\n")
+            self.expect(1, ["find", f"{port},{taken}", "--via", "bind"])
+            self.expect(1, ["find", f"{port},{taken}", "--via", "table", "--strict"])
+            out = self.expect(0, ["scan", "--via", "table"], re.compile(r"(?s).*"))
+            self.assertRegex(out, rf"(?m)^{port} ")
+            self.expect(0, ["wait", str(port), "--via", "table"], re.compile(
+                rf"127\.0\.0\.1:{port} open \(listening, \d+\.\d ms\)\n"))
+
+    def test_foreign_host(self):
+        self.expect(3, ["check", "192.0.2.1", "80", "--via", "table"], err="portscan: via table "
+                    "can't tell: 192.0.2.1 is no address of this host; ask via connect\n")
+
+    def test_help_says_what_is_different(self):
+        for command in ("scan", "find"):
+            out = self.expect(0, ["help", command], re.compile(r"(?s).*"))
+            self.assertIn("--via table asks the kernel", out)
+            self.assertIn("ports that a firewall blocks, or redirects", out)
+
+
+class Who(Cli):
+    def test_table(self):
+        with listener() as port, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            datagrams.bind(("127.0.0.1", port))
+            head, *rows = self.expect(0, ["who", str(port)], re.compile(r"(?s).*")).splitlines()
+            self.assertEqual(head.split(), ["PROTO", "ADDRESS", "STATE", "UNIT", "USER", "PID",
+                                            "COMMAND"])
+            self.assertEqual(len(rows), 2)
+            user = pwd.getpwuid(os.geteuid()).pw_name
+            for row, protocol, state in zip(rows, ("tcp", "udp"), ("LISTEN", "UNCONN")):
+                words = row.split()
+                self.assertEqual(words[:3] + words[4:6],
+                                 [protocol, f"127.0.0.1:{port}", state, user, str(os.getpid())])
+                self.assertIn("python", row)
+                self.assertEqual(row.index(words[2]), head.index("STATE"))
+            self.expect(0, ["who", str(port), "--protocol", "udp"],
+                        re.compile(r"(?s)PROTO.*\nudp[^\n]*\n"))
+
+    def test_ipv6(self):
+        with listener("::1") as port:
+            self.expect(0, ["who", str(port)], re.compile(rf"(?s).*\ntcp    \[::1\]:{port} .*"))
+
+    def test_json(self):
+        with listener() as port:
+            result = json.loads(self.expect(0, ["who", str(port), "--json"], re.compile(r".*\n")))
+        self.assertEqual(result["sockets"][0]["pid"], os.getpid())
+        self.assertEqual(json.loads(self.expect(1, ["who", str(port), "--json"],
+                                                re.compile(r".*\n"))), {"sockets": [], "lease": None})
+
+    def test_nobody(self):
+        with closed_port() as port:
+            pass
+        self.expect(1, ["who", str(port)], f"nobody has port {port}\n")
+
+    def test_wrong_usage(self):
+        self.expect_usage(["who"], "who needs PORT, as in: portscan who 8080")
+        self.expect_usage(["who", "web"],
+                          '"web" is no port; who takes a port of this host, 1 to 65535')
+        self.expect_usage(["who", "web", "80"],
+                          '"80" is one argument too many; usage: portscan who PORT')
+        self.expect_usage(["who", "80", "--protocol", "icmp"],
+                          '--protocol is "icmp"; it must be one of tcp, udp, both')
+        self.expect_usage(["who", "80", "--via", "table"], "who does not take --via; "
+                          "'portscan help who' lists what it takes")
+
+
 class Others(Cli):
     def test_info(self):
         out = self.expect(0, ["info"], re.compile(r"(?s).*"))
@@ -254,7 +321,7 @@ class Others(Cli):
         out = self.expect(0, ["--help"], re.compile(r"(?s)usage: portscan COMMAND .*"))
         self.assertEqual(out, self.expect(0, ["help"], re.compile(r"(?s).*")))
         self.assertLess(max(map(len, out.splitlines())), 90)
-        for command in ("check", "find", "scan", "wait", "info", "metrics", "call"):
+        for command in ("check", "find", "scan", "wait", "who", "info", "metrics", "call"):
             self.assertIn(f"\n  {command}", out)
             text = self.expect(0, ["help", command],
                                re.compile(rf"(?s)usage: portscan {command}.*"))
@@ -263,7 +330,8 @@ class Others(Cli):
         self.expect(0, ["--version"], re.compile(r"portscan \d+\.\d+\.\d+\n"))
 
     def test_no_such_thing(self):
-        there_are = "there are check, find, scan, wait, info, metrics, call and help"
+        there_are = ("there are check, find, scan, wait, lease, run, renew, release, leases, who, "
+                     "info, metrics, call and help")
         self.expect_usage(["brew"], f'there is no command "brew"; {there_are}')
         self.expect_usage(["help", "brew"], f'there is no command "brew"; {there_are}')
         self.expect_usage([], "a command is missing; see 'portscan --help'")

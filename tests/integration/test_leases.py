@@ -1,53 +1,17 @@
-"""Leases over the socket: what may be asked for, what is answered, and who may see it."""
+"""Leases over the socket: what may be asked for, and what is had then."""
 
 import contextlib
 import json
 import os
 import socket
 import time
-import unittest
 
 import harness
-from harness import Daemon, listening_socket, require_root, wait_for
+from harness import listening_socket, wait_for
+from leasing import Test, bind, can_bind, connect, free_ports, receive_fds
 
-USER = 4711
-OTHER = 4712
 INFO = {"lease", "name", "protocol", "address", "ports", "hold", "until", "state", "uid", "pid",
         "age_ms", "expires_in_ms", "lost"}
-
-
-def bind(port, host="127.0.0.1", reuse=False, kind=socket.SOCK_STREAM):
-    """A socket bound to the port, or None if somebody has it."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
-    if reuse:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        return bound
-    except OSError:
-        bound.close()
-        return None
-
-
-def can_bind(port, *args, **options):
-    bound = bind(port, *args, **options)
-    if bound:
-        bound.close()
-    return bound is not None
-
-
-def free_ports(n):
-    """A list for `ports`: some that were free a moment ago."""
-    with harness.closed_ports(n) as ports:
-        return ",".join(map(str, ports))
-
-
-def connect(port, host="127.0.0.1"):
-    """A connection, or None if nobody listens."""
-    try:
-        return socket.create_connection((host, port))
-    except ConnectionRefusedError:
-        return None
 
 
 def receives(udp, port):
@@ -61,62 +25,13 @@ def receives(udp, port):
     return True
 
 
-def receive_fds(connection, ending=b"\n"):
-    """One answer with its descriptors: they have to come with its first byte."""
-    first, fds, _, _ = socket.recv_fds(connection, 1, 300)
-    message = first
-    while not message.endswith(ending):
-        # Reading byte by byte shows that the next answer's descriptors do not come with this one.
-        rest, more, _, _ = socket.recv_fds(connection, 1, 300)
-        if not rest:
-            break
-        fds += more
-        message += rest
-        if more:
-            raise AssertionError(f"descriptors in the middle of {message}")
-    return message, fds
-
-
-class Test(unittest.TestCase):
-    options = ["--quarantine-ms", "500"]
-
-    def setUp(self):
-        self.daemon = self.enterContext(Daemon(*self.options))
-        self.client = self.daemon.client()
-        self.addCleanup(self.client.close)
-
-    def lease(self, client=None, **params):
-        answer = (client or self.client).call("lease", params)
-        self.assertIn("result", answer, params)
-        return answer["result"]
-
-    def refuse(self, code, _client=None, **params):
-        """The error that a lease ends with, whose code has to be this."""
-        answer = (_client or self.client).call("lease", params)
-        self.assertEqual(answer.get("error", {}).get("code"), code, (params, answer))
-        return answer["error"]
-
-    def refuse_member(self, member, **params):
-        error = self.refuse(-32602, **params)
-        self.assertEqual(error["data"]["parameter"], member)
-        return error["message"]
-
-    def release(self, lease, client=None):
-        self.assertEqual((client or self.client).call("release", {"lease": lease})["result"], {})
-
-    def leases(self, client=None, **params):
-        return (client or self.client).call("leases", params)["result"]["leases"]
-
-    def info(self, lease, client=None):
-        return next((info for info in self.leases(client, all=True) if info["lease"] == lease), None)
-
-    def state(self, lease):
-        info = self.info(lease)
-        return info and info["state"]
-
-    def expect_state(self, lease, state, seconds=5):
-        self.assertTrue(wait_for(lambda: self.state(lease) == state, seconds, 0.02),
-                        (state, self.info(lease)))
+def leave_in_time_wait():
+    """A port that an earlier server's connection still has."""
+    with listening_socket() as server:
+        with socket.create_connection(server.getsockname()) as connection:
+            server.accept()[0].close()
+            connection.recv(1)
+        return server.getsockname()[1]
 
 
 class Members(Test):
@@ -278,26 +193,21 @@ class Holding(Test):
         result = self.lease()
         server = listening_socket(port=result["port"])
         self.addCleanup(server.close)
-        self.assertFalse(can_bind(result["port"], reuse=True) and
-                         bind(result["port"], reuse=True).listen(1) is None)
+        self.expect_state(result["lease"]["lease"], "in_use")
+        # A second one doesn't.
+        with self.assertRaises(OSError):
+            listening_socket(port=result["port"])
 
     def test_time_wait_of_an_earlier_server(self):
-        with listening_socket() as server:
-            port = server.getsockname()[1]
-            with socket.create_connection(server.getsockname()) as connection:
-                server.accept()[0].close()
-                connection.recv(1)
+        port = leave_in_time_wait()
         self.assertFalse(can_bind(port))
-        self.assertEqual(self.lease(ports=port)["port"], port)
-        self.assertFalse(can_bind(port))
-        # Not one of several: there are others.
+        for _ in range(2):
+            self.assertEqual(self.lease(ports=port, name="same")["port"], port)
+            self.assertFalse(can_bind(port))
+            self.release(self.leases()[0]["lease"])
+        # Not as one of several: there are others.
         other = int(free_ports(1))
-        with listening_socket() as server:
-            waiting = server.getsockname()[1]
-            with socket.create_connection(server.getsockname()) as connection:
-                server.accept()[0].close()
-                connection.recv(1)
-        self.assertEqual(self.lease(ports=[waiting, other])["port"], other)
+        self.assertEqual(self.lease(ports=[leave_in_time_wait(), other])["port"], other)
 
     def test_a_taken_port_is_none_in_time_wait(self):
         with listening_socket() as server:
@@ -336,14 +246,6 @@ class Names(Test):
 
 
 class Descriptors(Test):
-    def lease_with_fds(self, n_expected, client=None, **params):
-        client = client or self.client
-        client.start("lease", {"pass_fd": True, **params})
-        message, fds = receive_fds(client.socket)
-        sockets = [self.enterContext(socket.socket(fileno=fd)) for fd in fds]
-        self.assertEqual(len(sockets), n_expected, message)
-        return json.loads(message)["result"], sockets
-
     def test_bound_sockets(self):
         for hold in ("shared", "exclusive"):
             result, (server,) = self.lease_with_fds(1, hold=hold)

@@ -18,7 +18,7 @@ NXDOMAIN = 3
 
 
 class NameServer:
-    """Answers from a table of names to addresses; None is never answered, and no entry is NXDOMAIN."""
+    """Answers from a table of names to addresses: None is no answer, and no entry NXDOMAIN."""
 
     def __init__(self, names, address="127.0.0.1"):
         self.names = names
@@ -259,6 +259,21 @@ class DeadServer(Test):
         for i in range(150, 300):
             self.assertEqual(answers[i]["result"]["status"], "open")
 
+    def test_ends_in_some_seconds_and_keeps_nobody_waiting(self):
+        """As many names at once as one connection may ask for, all of them dead but the last."""
+        with self.daemon.client() as client, self.daemon.client() as other:
+            started = time.monotonic()
+            client.send_lines(*({"method": "check", "id": i, "params": {
+                "host": "silent.test", "port": 80}} for i in range(900)))
+            self.assertTrue(wait_for(lambda: self.daemon.metrics()[
+                'portscand_requests_total{method="check"}'] >= 900))
+            other.call("check", {"host": "in-hosts.test", "port": 80})
+            self.assertLess(time.monotonic() - started, 5)
+            for _ in range(900):
+                error = client.receive()["error"]
+                self.assertEqual(error["data"]["error"], "NameNotFound")
+            self.assertLess(time.monotonic() - started, 30)
+
     def test_wait_ends_at_its_deadline(self):
         error = self.daemon.error("wait", {"host": "silent.test", "port": 80, "deadline_ms": 200})
         self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "silent.test",
@@ -295,6 +310,32 @@ class DeadServer(Test):
             answers = [client.receive() for _ in range(200)]
         self.assertEqual({answer["error"]["data"]["error"] for answer in answers},
                          {"ShuttingDown"})
+
+
+class ShortOfDescriptors(Test):
+    @unittest.skipIf(harness.WRAPPER, "the wrapper has descriptors of its own")
+    def test_is_no_answer_about_a_name(self):
+        port = self.listen("127.0.0.7")
+        daemon = self.enterContext(Daemon(namespace=self.namespace, nofile=40))
+        for host in ("in-hosts.test", "one.test"):
+            with daemon.client() as client, contextlib.ExitStack() as stack:
+                client.call("info")
+                for _ in range(60):
+                    stack.enter_context(daemon.client())
+                self.assertTrue(wait_for(lambda: daemon.n_descriptors() == 40))
+                # Not the name is to blame, and not before it has been tried for a while.
+                error = client.call("check", {"host": host, "port": port})["error"]
+                self.assertEqual((error["code"], error["data"]),
+                                 (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
+                error = client.call("wait", {"host": host, "port": port,
+                                             "deadline_ms": 300})["error"]
+                self.assertEqual(error["data"]["error"], "DeadlineExceeded")
+                client.start("find", {"host": host, "ports": [port]})
+                self.assertTrue(client.is_silent(0.5))
+                stack.close()
+                self.assertIn("result", client.receive())
+        self.assertEqual(daemon.result("check", {"host": "in-hosts.test", "port": port})["status"],
+                         "open")
 
 
 if __name__ == "__main__":

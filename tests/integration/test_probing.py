@@ -9,16 +9,20 @@ import time
 import unittest
 
 import harness
-from harness import (Daemon, closed_port, closed_ports, listener, listening_socket, silent_port,
-                     wait_for)
+from harness import (Daemon, closed_port, closed_ports, full_port, listener, listening_socket,
+                     silent_port, wait_for)
 
 UNREACHABLE = "127.255.255.255"
+
+setUpModule = harness.enter_network
 
 
 class Test(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.daemon = cls.enterClassContext(Daemon())
+        # It runs by now, however slowly it starts: some tests say when things happen.
+        cls.daemon.result("info")
 
     def check(self, port, host=None, **params):
         return self.daemon.result("check", {"port": port, "host": host, **params})
@@ -83,12 +87,18 @@ class Check(Test):
             self.assertEqual(error["data"], {"error": "Unreachable", "host": UNREACHABLE,
                                              "port": 80, "errno": "ENETUNREACH"})
 
-    def test_full_accept_queue_is_a_timeout(self):
+    def test_no_answer_is_a_timeout(self):
         with silent_port() as port:
             began = time.monotonic()
             result = self.check(port, timeout_ms=300)
             self.assertEqual((result["status"], result["reason"]), ("closed", "timeout"))
             self.assertGreaterEqual(time.monotonic() - began, 0.29)
+            self.assertGreaterEqual(result["elapsed_us"], 290000)
+
+    def test_full_accept_queue_is_open(self):
+        with full_port() as port:
+            result = self.check(port, timeout_ms=300)
+            self.assertEqual((result["status"], result["reason"]), ("open", "backlog_full"))
             self.assertGreaterEqual(result["elapsed_us"], 290000)
 
     def test_full_accept_queue_that_empties_in_time(self):
@@ -191,8 +201,6 @@ class Find(Test):
         with closed_ports(2) as (a, b), silent_port() as silent:
             result = self.find([silent, a, b], timeout_ms=300)
             self.assertEqual(result["port"], silent)
-            result = self.find([silent, a, b], timeout_ms=300, strict=True)
-            self.assertEqual(result["port"], a)
             self.assertEqual(self.find([silent, b, a], count=2, timeout_ms=300)["ports"],
                              [silent, b])
 
@@ -225,13 +233,15 @@ class Find(Test):
                                  (None, [], 1))
 
     def test_strict(self):
-        with silent_port() as silent, closed_port() as closed:
+        with silent_port() as silent, closed_port() as taken:
+            with closed_port() as free:
+                pass
             for order in ("first", "any", "random"):
                 params = {"order": order, "timeout_ms": 150}
                 self.assertEqual(self.find(silent, **params)["port"], silent)
                 self.assertIsNone(self.find(silent, strict=True, **params)["port"])
-                self.assertEqual(self.find([silent, closed], strict=True, count=9,
-                                           **params)["ports"], [closed])
+                self.assertEqual(self.find([silent, taken, free], strict=True, count=9,
+                                           **params)["ports"], [free])
 
     def test_count(self):
         with closed_ports(10) as ports:
@@ -396,7 +406,7 @@ class Wait(Test):
         result = self.daemon.result("wait", {"port": listening.getsockname()[1],
                                              "until": "closed", "interval_ms": 20})
         self.assertEqual((result["status"], result["reason"]), ("closed", "refused"))
-        self.assertGreaterEqual(result["waited_ms"], 250)
+        self.assertGreaterEqual(result["waited_ms"], 150)
 
     def test_deadline(self):
         with closed_port() as port:

@@ -18,6 +18,8 @@ def interface_text(name):
     with open(os.path.join(PROTOCOL, name + ".varlink"), encoding="utf-8") as file:
         return file.read()
 
+setUpModule = harness.enter_network
+
 
 class Test(unittest.TestCase):
     @classmethod
@@ -198,7 +200,7 @@ class Errors(Test):
                 ("Check", {"port": 0}, "port"),
                 ("Check", {"port": 65536}, "port"),
                 ("Check", {"port": 1.0}, "port"),
-                ("Check", {"port": 1, "via": "table"}, "via"),
+                ("Check", {"port": 1, "via": "magic"}, "via"),
                 ("Check", {"port": 1, "host": "a b"}, "host"),
                 ("Check", {"port": 1, "prot": 1}, "prot"),
                 ("Find", {"ports": "80"}, "ports"),
@@ -216,7 +218,7 @@ class Errors(Test):
                           "org.varlink.service.InvalidParameter", {"parameter": "interface"})
 
     def test_unknown_methods_and_interfaces(self):
-        for method in ("io.portscand.Nonsense", "io.portscand.check", "io.portscand.Lease",
+        for method in ("io.portscand.Nonsense", "io.portscand.check", "io.portscand.lease",
                        "org.varlink.service.Nonsense", "io.portscand."):
             self.assert_error(method, {}, "org.varlink.service.MethodNotFound", {"method": method})
         for interface in ("com.example", "io", "io.portscan", "io.portscand.more", "org.varlink"):
@@ -291,8 +293,9 @@ class Varlinkctl(Test):
 
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
+        # Before the daemon: one that is ended before it has started ends by the signal.
         cls.program = cls.find_program()
+        super().setUpClass()
         if "validate-idl" not in cls.varlinkctl("--help").stdout:
             raise unittest.SkipTest("this varlinkctl has no validate-idl")
 

@@ -90,6 +90,7 @@ int host_grant(struct host *host, const char *name, size_t count, struct lease *
 	request.ttl_ms = 777;
 	request.pid = 5;
 	request.pid_tag = UINT64_MAX;
+	request.passes = true;
 	return lease_table_grant(host->table, &request, 1000, ret_lease);
 }
 
@@ -109,6 +110,7 @@ static void check_same(const struct lease *a, const struct lease *b)
 {
 	check_that(a->id == b->id && a->uid == b->uid && a->pid == b->pid);
 	check_that(a->pid_tag == b->pid_tag && a->protocol == b->protocol && a->hold == b->hold);
+	check_that(a->passed == b->passed);
 	check_that(a->until == b->until && a->state == b->state && a->ttl_ms == b->ttl_ms);
 	check_that(a->created_ms == b->created_ms && a->expires_ms == b->expires_ms);
 	check_that(strcmp(a->address, b->address) == 0);

@@ -323,8 +323,12 @@ static void step_grant(struct model *model)
 	r = lease_table_grant(model->table, &wish.request, model->now_ms, &lease);
 
 	if (old) {
-		check_that(r == (is_compatible(&wish, old) ? model->kernel.record_error : -EEXIST));
-		if (r == 0) {
+		if (!is_compatible(&wish, old)) {
+			check_that(r == -EEXIST);
+		} else if (model->kernel.record_error) {
+			check_that(r == model->kernel.record_error);
+		} else {
+			check_that(r == 1);
 			check_that(lease->id == old->id);
 			old->owner = wish.owner;
 			set_ttl(model, old, wish.request.ttl_ms);

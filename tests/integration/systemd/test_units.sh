@@ -89,6 +89,9 @@ print({o["name"]: o["value"] for o in json.load(sys.stdin)}["prefix"])') in
 		;;
 	esac
 	DESTDIR=$work/installed meson install -C "$build" --no-rebuild --quiet >"$work/log"
+	mkdir -p "$work/tests/usr/local/share/portscand"
+	cp "$here/leases.py" "$work/tests/usr/local/share/portscand/"
+	trees+=("$work/tests")
 	if [ "$version" = newer ]; then
 		"$here/fetch.sh" "$build/systemd-newer" 2>"$work/log" || skip_all "$(tail -n 1 "$work/log")"
 		trees+=("$build/systemd-newer")
@@ -125,7 +128,7 @@ test_socket_activation() {
 	check "the first request starts the daemon" is "127.0.0.1:$port open (accepted, *" \
 		as_user portscan check $port
 	check "it runs" is active inside systemctl is-active portscand.service
-	check "it is ready and says so" is "Serving /run/portscand.sock" \
+	check "it is ready and says so" is "Serving /run/portscand.sock, @unittest-portserver" \
 		inside systemctl show --value -p StatusText portscand.service
 	check "it is no root" is portscand inside sh -c \
 		"ps -o user= -p $(main_pid portscand.service)"
@@ -194,6 +197,17 @@ test_crash() {
 	check "it answers after that" as_user portscan check $port
 }
 
+test_leases() {
+	local ask="python3 -B /usr/local/share/portscand/leases.py"
+
+	# shellcheck disable=SC2086 # words
+	check "leases outlive restarts and crashes, their ports never free" inside $ask outlive
+	# shellcheck disable=SC2086
+	check "ten thousand leases cost the service manager little" inside $ask cost
+	# shellcheck disable=SC2086
+	check "portpicker finds it" inside $ask portpicker
+}
+
 test_stop() {
 	check "socket and service stop" inside systemctl stop portscand.socket portscand.service
 	check "nothing failed" says_nothing inside systemctl --failed --no-legend
@@ -254,6 +268,7 @@ test_varlink
 test_restart
 test_user_instance
 test_crash
+test_leases
 test_stop
 echo "1..$n"
 [ $n_failed = 0 ]

@@ -1,0 +1,429 @@
+"""How leases end, who may do what with them, and what others see of them."""
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+import harness
+from harness import Daemon, listening_socket, require_root, wait_for
+from leasing import OTHER, USER, Test, acting_as, bind, can_bind, free_ports
+
+
+class Until(Test):
+    def test_claimed(self):
+        result = self.lease(ttl_ms=700)
+        lease, port = result["lease"]["lease"], result["port"]
+        with listening_socket(port=port):
+            self.expect_state(lease, "in_use")
+            self.assertIsNone(self.info(lease)["expires_in_ms"])
+            time.sleep(1)
+            self.assertEqual(self.state(lease), "in_use")
+        # A server that is started again at once has its port.
+        self.expect_state(lease, "held")
+        with listening_socket(port=port):
+            self.expect_state(lease, "in_use")
+        self.expect_state(lease, "held")
+        self.assertLessEqual(self.info(lease)["expires_in_ms"], 700)
+        self.expect_state(lease, "quarantined")
+        self.refuse(8, ports=port)
+        self.expect_state(lease, None)
+        self.assertEqual(self.lease(ports=port)["port"], port)
+
+    def test_claimed_by_nobody(self):
+        result = self.lease(ttl_ms=300)
+        self.expect_state(result["lease"]["lease"], "quarantined")
+        self.assertEqual(self.client.call("renew", {"lease": result["lease"]["lease"]})["error"]
+                         ["data"]["error"], "NoSuchLease")
+
+    def test_claimed_in_both_families(self):
+        for host in ("127.0.0.1", "::1", "::"):
+            result = self.lease(ttl_ms=20000)
+            with listening_socket(host, port=result["port"]):
+                self.expect_state(result["lease"]["lease"], "in_use")
+
+    def test_claimed_by_the_other_protocol(self):
+        """Who has the number in a protocol that is not leased is no reason to keep the lease."""
+        for protocol, other in (("udp", socket.SOCK_STREAM), ("tcp", socket.SOCK_DGRAM)):
+            result = self.lease(protocol=protocol, ttl_ms=20000)
+            with bind(result["port"], kind=other) as bound:
+                if other == socket.SOCK_STREAM:
+                    bound.listen()
+                self.assertEqual(self.state(result["lease"]["lease"]), "held")
+
+    def test_a_server_outlives_its_lease(self):
+        """The port is not given out while somebody listens on it."""
+        result = self.lease(until="released")
+        lease, port = result["lease"]["lease"], result["port"]
+        with listening_socket(port=port):
+            self.release(lease)
+            time.sleep(1.5)
+            self.assertEqual(self.state(lease), "quarantined")
+            self.refuse(8, ports=port)
+        self.expect_state(lease, None)
+
+    def test_connection(self):
+        with self.daemon.client() as client:
+            port = self.lease(client, until="connection")["port"]
+            self.lease(client, until="connection", hold="exclusive", name="mine")
+            self.assertFalse(can_bind(port))
+        self.assertTrue(wait_for(lambda: can_bind(port)))
+        self.assertEqual({info["state"] for info in self.leases()}, {"quarantined"})
+
+    def test_connection_that_is_half_closed(self):
+        client = self.enterContext(self.daemon.client())
+        client.start("lease", {"until": "connection"})
+        client.start("wait", {"port": 1, "deadline_ms": 300})
+        client.half_close()
+        port = client.receive()["result"]["port"]
+        self.assertFalse(can_bind(port))
+        self.assertEqual(client.receive()["error"]["data"]["error"], "DeadlineExceeded")
+        self.assertTrue(wait_for(lambda: can_bind(port)))
+
+    def test_a_name_moves_to_who_asked_last(self):
+        with self.daemon.client() as one:
+            lease = self.lease(one, until="connection", name="moves")["lease"]["lease"]
+            self.assertEqual(self.lease(until="connection", name="moves")["lease"]["lease"], lease)
+        time.sleep(0.2)
+        self.assertEqual(self.state(lease), "held")
+
+    def test_process(self):
+        with subprocess.Popen(["sleep", "600"]) as process:
+            leases = [self.lease(until="process", pid=process.pid)["lease"] for _ in range(5)]
+            self.assertEqual([info["pid"] for info in leases], [process.pid] * 5)
+            self.release(leases[0]["lease"])
+            time.sleep(0.1)
+            self.assertEqual(self.state(leases[1]["lease"]), "held")
+            process.kill()
+        self.assertTrue(wait_for(lambda: {info["state"] for info in self.leases()} <=
+                                 {"quarantined"}))
+        self.refuse_member("pid", until="process", pid=process.pid)
+
+    def test_a_process_that_is_a_zombie(self):
+        process = subprocess.Popen(["true"])
+        self.assertTrue(wait_for(lambda: os.waitid(
+            os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)))
+        self.refuse_member("pid", until="process", pid=process.pid)
+        process.wait()
+
+    def test_no_process_is_watched_for_nothing(self):
+        before = self.daemon.n_descriptors()
+        with subprocess.Popen(["sleep", "600"]) as process:
+            for _ in range(100):
+                self.refuse(8, until="process", pid=process.pid, ports=1, exclude=1)
+            self.assertEqual(self.daemon.n_descriptors(), before)
+            process.kill()
+
+    def test_released(self):
+        result = self.lease(until="released", ttl_ms=400)
+        lease = result["lease"]["lease"]
+        answer = self.client.call("renew", {"lease": lease, "ttl_ms": 30000})["result"]
+        self.assertGreater(answer["lease"]["expires_in_ms"], 20000)
+        time.sleep(0.6)
+        self.assertEqual(self.state(lease), "held")
+        self.client.call("renew", {"lease": lease, "ttl_ms": 100})
+        with listening_socket(port=result["port"]):
+            # A ttl that was asked for ends it, used or not.
+            self.expect_state(lease, "quarantined")
+
+    def test_no_such_lease(self):
+        for method in ("renew", "release"):
+            for lease in ("", "x", "0" * 16, "0" * 17, "G" * 16, "DEADBEEFDEADBEEF"):
+                error = self.client.call(method, {"lease": lease})["error"]
+                self.assertEqual((error["code"], error["data"]),
+                                 (9, {"error": "NoSuchLease", "lease": lease}))
+            self.assertEqual(self.client.call(method)["error"]["data"]["parameter"], "lease")
+        lease = self.lease()["lease"]["lease"]
+        self.release(lease)
+        self.assertEqual(self.client.call("release", {"lease": lease})["error"]["code"], 9)
+
+
+class NoQuarantine(Test):
+    options = ["--quarantine-ms", "0"]
+
+    def test_free_at_once(self):
+        port = int(free_ports(1))
+        for i in range(50):
+            with self.subTest(i=i):
+                self.release(self.lease(ports=port)["lease"]["lease"])
+        self.assertEqual(self.leases(), [])
+
+    def test_connections(self):
+        port = int(free_ports(1))
+        with self.daemon.client() as client:
+            self.lease(client, ports=port, until="connection")
+        self.assertTrue(wait_for(lambda: not self.leases()))
+        self.lease(ports=port)
+
+
+class Others(Test):
+    def test_find_passes_over_what_is_leased(self):
+        with harness.closed_ports(3) as (one, other, third):
+            ports = [one, other, third]
+        self.lease(ports=one)
+        self.lease(ports=other, hold="none")
+        for via in ("connect", "table", "bind"):
+            found = self.client.call("find", {"ports": ports, "via": via})["result"]
+            self.assertEqual(found["ports"], [third], via)
+        found = self.client.call("find", {"ports": ports, "count": 3, "include_leased": True})
+        self.assertEqual(found["result"]["ports"], ports)
+        self.release(self.leases()[0]["lease"])
+        # It rests.
+        found = self.client.call("find", {"ports": ports})["result"]
+        self.assertEqual(found["ports"], [third])
+
+    def test_who(self):
+        result = self.lease(name="shown")
+        who = self.client.call("who", {"port": result["port"]})["result"]
+        self.assertEqual((who["lease"]["lease"], who["lease"]["name"]),
+                         (result["lease"]["lease"], "shown"))
+        self.assertIsNone(self.client.call("who", {"port": 1})["result"]["lease"])
+
+    def test_metrics(self):
+        before = self.daemon.metrics()
+        leases = [self.lease(count=2)["lease"]["lease"] for _ in range(3)]
+        self.release(leases[0])
+        self.refuse(8, ports=1, exclude=1)
+        with listening_socket(port=self.lease(ttl_ms=100)["port"]):
+            self.expect_state(self.leases()[-1]["lease"], "in_use")
+            after = self.daemon.metrics()
+            self.assertEqual({state: after[f'portscand_leases{{state="{state}"}}']
+                              for state in ("held", "in_use", "quarantined")},
+                             {"held": 2, "in_use": 1, "quarantined": 1})
+        self.assertEqual(after["portscand_leases_granted_total"], 4)
+        self.assertEqual(after["portscand_leases_refused_total"], 1)
+        self.assertEqual(after["portscand_leases_expired_total"], 0)
+        self.assertEqual(after["portscand_lease_pool_ports"], 10000)
+        self.assertEqual(before["portscand_lease_pool_free_ports"] -
+                         after["portscand_lease_pool_free_ports"], 7)
+        self.assertEqual(after["portscand_lease_lost_ports"], 0)
+        self.expect_state(self.leases()[-1]["lease"], "quarantined")
+        self.assertEqual(self.daemon.metrics()["portscand_leases_expired_total"], 1)
+
+    def test_a_pool_that_is_empty(self):
+        with harness.closed_ports(4) as ports:
+            pool = ",".join(map(str, ports))
+        with Daemon("--pool", pool, "--quarantine-ms", "400") as daemon, daemon.client() as client:
+            for _ in range(4):
+                last = self.lease(client)
+            self.assertEqual(self.refuse(8, client)["data"]["checked"], 4)
+            self.release(last["lease"]["lease"], client)
+            self.refuse(8, client)
+            time.sleep(0.5)
+            self.assertEqual(self.lease(client)["port"], last["port"])
+
+
+class Rights(Test):
+    def setUp(self):
+        require_root()
+        super().setUp()
+        self.user = self.enterContext(self.daemon.client(uid=USER))
+        self.other = self.enterContext(self.daemon.client(uid=OTHER))
+
+    def test_leases_of_others(self):
+        result = self.lease(self.user, name="web")
+        lease = result["lease"]["lease"]
+        self.assertEqual(result["lease"]["uid"], USER)
+        self.assertEqual([info["lease"] for info in self.leases(self.user)], [lease])
+        for params in ({}, {"all": True}):
+            self.assertEqual(self.leases(self.other, **params), [])
+        for method in ("renew", "release"):
+            error = self.other.call(method, {"lease": lease})["error"]
+            self.assertEqual(error["data"], {"error": "NoSuchLease", "lease": lease})
+        self.assertIsNone(self.other.call("who", {"port": result["port"]})["result"]["lease"])
+        self.assertNotEqual(self.lease(self.other, name="web")["lease"]["lease"], lease)
+        self.refuse(8, self.other, ports=result["port"])
+        # Root sees all, if it asks for all, and may end what it sees.
+        self.assertEqual(self.leases(), [])
+        self.assertEqual(len(self.leases(all=True)), 2)
+        who = self.client.call("who", {"port": result["port"]})["result"]
+        self.assertEqual(who["lease"]["lease"], lease)
+        self.assertIn("result", self.client.call("renew", {"lease": lease}))
+        self.release(lease)
+
+    def test_processes_of_others(self):
+        error = self.refuse(6, self.user, until="process", pid=os.getpid())
+        self.assertEqual(error["data"]["error"], "PermissionDenied")
+        with subprocess.Popen(["sleep", "600"], user=USER) as process:
+            self.lease(self.user, until="process", pid=process.pid)
+            self.refuse(6, self.other, until="process", pid=process.pid)
+            self.lease(until="process", pid=process.pid)
+            process.kill()
+
+    def test_a_process_that_can_not_be_looked_into(self):
+        """/proc has root for the owner of those."""
+        script = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); print(1, flush=True); " \
+            "time.sleep(600)"
+        with subprocess.Popen(["python3", "-c", script], user=USER, stdout=subprocess.PIPE) as \
+                process:
+            process.stdout.readline()
+            self.lease(self.user, until="process", pid=process.pid)
+            self.refuse(6, self.other, until="process", pid=process.pid)
+            process.kill()
+
+    def test_quota(self):
+        self.lease(self.user, count=1000, until="released")
+        for _ in range(24):
+            last = self.lease(self.user, until="released")["lease"]["lease"]
+        error = self.refuse(4, self.user)
+        self.assertEqual(error["data"], {"error": "QuotaExceeded", "resource": "leases",
+                                         "limit": 1024})
+        self.lease(self.other)
+        self.lease(count=1030)
+        self.release(last, self.user)
+        self.refuse(4, self.user, count=2)
+        self.lease(self.user)
+
+    def test_privileged_ports(self):
+        """The daemon here may: so this is about who asks."""
+        with self.daemon.client(uid=USER) as client:
+            answer = client.call("lease", {"ports": "600-1000"})
+            self.assertEqual(answer.get("error", {}).get("data", {}).get("error"),
+                             "PermissionDenied", answer)
+
+
+class Restart(Test):
+    def test_leases_are_there_again(self):
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(sig=sig):
+                kept = [self.lease(name=f"{sig} {i}", hold=hold, protocol=protocol,
+                                   until="released")
+                        for i, (hold, protocol) in enumerate(
+                            (hold, protocol) for hold in ("shared", "exclusive", "none")
+                            for protocol in ("tcp", "udp", "both"))]
+                kept += [self.lease(until="claimed", ttl_ms=90000),
+                         self.lease(until="process"), self.lease(address="127.0.0.1", count=5)]
+                ended = self.lease(until="connection")["lease"]["lease"]
+                released = self.lease()["lease"]["lease"]
+                self.release(released)
+                before = {info["lease"]: info for info in self.leases()}
+                self.restart(sig)
+                after = {info["lease"]: info for info in self.leases()}
+                for lease in kept:
+                    lease = lease["lease"]["lease"]
+                    for member in set(before[lease]) - {"age_ms", "expires_in_ms"}:
+                        self.assertEqual(after[lease][member], before[lease][member], member)
+                    self.assertGreaterEqual(after[lease]["age_ms"], before[lease]["age_ms"])
+                    if before[lease]["expires_in_ms"]:
+                        self.assertLess(after[lease]["expires_in_ms"],
+                                        before[lease]["expires_in_ms"])
+                    if before[lease]["hold"] != "none":
+                        kind = socket.SOCK_DGRAM if before[lease]["protocol"] == "udp" else \
+                            socket.SOCK_STREAM
+                        self.assertFalse(any(can_bind(port, kind=kind)
+                                             for port in before[lease]["ports"]))
+                for lease in (ended, released):
+                    self.assertIn(self.state(lease), ("quarantined", None))
+
+    def test_a_process_that_ended_meanwhile(self):
+        with subprocess.Popen(["sleep", "600"]) as process:
+            lease = self.lease(until="process", pid=process.pid)["lease"]["lease"]
+            other = self.lease(until="process")["lease"]["lease"]
+            self.daemon.stop(signal.SIGKILL)
+            process.kill()
+        self.daemon.start()
+        self.connect()
+        self.assertEqual((self.state(lease), self.state(other)), ("quarantined", "held"))
+
+    def test_a_process_is_watched_again(self):
+        with subprocess.Popen(["sleep", "600"]) as process:
+            lease = self.lease(until="process", pid=process.pid)["lease"]["lease"]
+            self.restart(signal.SIGKILL)
+            self.assertEqual(self.state(lease), "held")
+            process.kill()
+        self.expect_state(lease, "quarantined")
+
+    def test_the_end_of_a_ttl(self):
+        short = self.lease(until="released", ttl_ms=300)["lease"]["lease"]
+        long = self.lease(until="released", ttl_ms=1500)["lease"]["lease"]
+        self.daemon.stop(signal.SIGKILL)
+        time.sleep(0.5)
+        self.daemon.start()
+        self.connect()
+        self.expect_state(short, "quarantined")
+        self.assertEqual(self.state(long), "held")
+        self.expect_state(long, "quarantined")
+
+    def test_names_are_remembered(self):
+        port = self.lease(name="web")["port"]
+        self.release(self.leases()[0]["lease"])
+        self.restart(signal.SIGKILL)
+        self.assertEqual(self.lease(name="web")["port"], port)
+
+    def test_a_server_goes_on(self):
+        result = self.lease(until="released")
+        lease, port = result["lease"]["lease"], result["port"]
+        with listening_socket(port=port):
+            self.restart(signal.SIGKILL)
+            info = self.info(lease)
+            self.assertEqual((info["state"], info["lost"]), ("in_use", []))
+            self.assertNotIn("taken", self.daemon.stderr())
+        # Held again once that has ended.
+        self.assertTrue(wait_for(lambda: not can_bind(port), 15, 0.2))
+
+    def test_a_server_s_connections_are_left(self):
+        result = self.lease(until="released")
+        with listening_socket(port=result["port"]) as server:
+            with socket.create_connection(server.getsockname()) as connection:
+                server.accept()[0].close()
+                connection.recv(1)
+        self.restart(signal.SIGKILL)
+        info = self.info(result["lease"]["lease"])
+        self.assertEqual((info["state"], info["lost"]), ("held", []))
+        with listening_socket(port=result["port"]):
+            pass
+
+    def test_a_descriptor_that_was_passed(self):
+        for params in ({"hold": "exclusive"}, {"hold": "exclusive", "protocol": "udp"},
+                       {"hold": "exclusive", "listen": True}, {"listen": True}):
+            with self.subTest(**params):
+                result, (passed,) = self.lease_with_fds(1, until="released", **params)
+                self.restart(signal.SIGKILL)
+                info = self.info(result["lease"]["lease"])
+                self.assertEqual(info["lost"], [])
+                self.refuse(8, ports=result["port"])
+                passed.close()
+        self.assertNotIn("taken", self.daemon.stderr())
+
+    def test_a_port_that_somebody_took(self):
+        require_root()
+        with self.daemon.client(uid=USER) as client:
+            ports = [self.lease(client, until="released", name=f"n{i}")["port"] for i in range(3)]
+            lease = self.leases(client)[1]["lease"]
+            self.daemon.stop(signal.SIGKILL)
+        with bind(ports[1]):
+            self.daemon.start()
+            self.connect()
+            info = self.info(lease)
+            self.assertEqual((info["lost"], info["state"]), ([ports[1]], "held"))
+            self.assertEqual(self.daemon.metrics()["portscand_lease_lost_ports"], 1)
+            self.refuse(8, ports=ports[1])
+            with self.daemon.client(uid=USER) as client:
+                # Not even to whom it was promised.
+                other = self.lease(client, until="released", name="n1")
+                self.assertNotEqual(other["port"], ports[1])
+            self.release(other["lease"]["lease"])
+            time.sleep(6)
+            self.assertEqual(self.daemon.stderr().count(f"port {ports[1]} of lease {lease} was "
+                                                        "taken by somebody else"), 1)
+
+    def test_a_port_that_comes_back(self):
+        require_root()
+        with self.daemon.client(uid=USER) as client:
+            result = self.lease(client, until="released")
+        self.daemon.stop(signal.SIGKILL)
+        with listening_socket(port=result["port"]):
+            self.daemon.start()
+            self.connect()
+            self.assertEqual(self.info(result["lease"]["lease"])["lost"], [result["port"]])
+        self.assertTrue(wait_for(lambda: not can_bind(result["port"]), 15, 0.2))
+        self.assertEqual(self.info(result["lease"]["lease"])["lost"], [])
+
+
+if __name__ == "__main__":
+    harness.main()
