@@ -24,6 +24,10 @@ UNDER_WAY = 1024
 N_DESCRIPTORS = 8192
 
 
+def setUpModule():
+    harness.enter_network()
+
+
 def is_closed(connection):
     """Whether the daemon has ended it without a word."""
     connection.settimeout(10)
@@ -47,6 +51,7 @@ class Test(unittest.TestCase):
 
     def setUp(self):
         self.daemon = self.enterContext(Daemon(*self.options))
+        self.daemon.call("info")
 
     def client(self, uid=USER):
         return self.enterContext(users.client(self.daemon, uid))
