@@ -23,10 +23,7 @@ static void close_batch(struct connection *connection, struct batch *batch)
 {
 	if (connection->batch == batch)
 		connection->batch = NULL;
-	list_remove(&batch->link);
-	json_decref(batch->calls);
-	buffer_deinit(&batch->answers);
-	free(batch);
+	batch_free(batch);
 }
 
 void connection_free(struct connection *connection)
@@ -115,53 +112,72 @@ static void refuse_size(struct connection *connection)
 	end_input(connection);
 }
 
+static void refuse_batch(struct connection *connection)
+{
+	struct error error = { 0 };
+
+	error_set(&error, ERROR_INVALID_REQUEST, NULL,
+		  "a batch may have %u calls; send them in several", BATCH_MAX);
+	answer_unread(connection, DIALECT_JSONRPC, &error);
+	error_deinit(&error);
+}
+
 static int start_batch(struct connection *connection, json_t *calls)
 {
 	struct batch *batch;
+	int r;
 
 	if (json_array_size(calls) == 0)
 		/* Answered as what it isn't: one request. */
 		return request_start(connection, NULL, calls, DIALECT_JSONRPC);
-	batch = calloc(1, sizeof(*batch));
-	if (!batch)
-		return -ENOMEM;
-	batch->calls = json_incref(calls);
+	if (json_array_size(calls) > BATCH_MAX) {
+		refuse_batch(connection);
+		return 0;
+	}
+	r = batch_new(&batch, calls);
+	if (r < 0)
+		return r;
 	list_append(&connection->batches, &batch->link);
 	connection->batch = batch;
 	return 0;
 }
 
-/* Sent as one array, once the last of its calls is answered; none of them may want one. */
+/* Sent as one array, once the last of its calls is answered. */
 static void end_batch_if_done(struct connection *connection, struct batch *batch)
 {
-	struct buffer *answers = &batch->answers;
-
-	if (batch->next < json_array_size(batch->calls) || batch->n_under_way > 0)
+	if (!batch_is_done(batch))
 		return;
-	if (buffer_size(answers) > 0) {
-		buffer_data(answers)[0] = '[';
-		if (buffer_puts(answers, "]\n") < 0 ||
-		    buffer_put(&connection->output.buffer, buffer_data(answers),
-			       buffer_size(answers)) < 0)
-			log_warning("out of memory: the answers to a batch are lost");
-	}
+	if (batch_put_answers(batch, &connection->output.buffer) < 0)
+		log_warning("out of memory: the answers to a batch are lost");
 	close_batch(connection, batch);
 }
 
 static int start_next_of_batch(struct connection *connection)
 {
 	struct batch *batch = connection->batch;
-	json_t *call = json_array_get(batch->calls, batch->next++);
+	json_t *call = batch_take_call(batch);
 	int r;
 
-	if (batch->next == json_array_size(batch->calls))
+	if (batch_is_started(batch))
 		connection->batch = NULL;
 	/* Held, so that the batch doesn't end within its last call. */
 	batch->n_under_way++;
 	r = request_start(connection, batch, call, DIALECT_JSONRPC);
 	batch->n_under_way--;
+	json_decref(call);
 	end_batch_if_done(connection, batch);
 	return r;
+}
+
+/* What is kept of answers until the last of their batch is there. */
+static size_t batched_size(const struct connection *connection)
+{
+	const struct batch *batch;
+	size_t size = 0;
+
+	list_for_each (batch, &connection->batches, link)
+		size += buffer_size(&batch->answers);
+	return size;
 }
 
 static int start_message(struct connection *connection, const struct frame *frame)
@@ -204,6 +220,10 @@ static int work_off_one(struct connection *connection)
 	if (connection->batch) {
 		r = start_next_of_batch(connection);
 		return r < 0 ? r : 1;
+	}
+	if (batched_size(connection) > UNSENT_MAX) {
+		connection->blocked_by = BLOCKED_BY_BATCHES;
+		return 0;
 	}
 	r = frame_reader_next(&connection->input, MESSAGE_MAX, connection->is_input_ended, &frame);
 	if (r <= 0)
@@ -310,6 +330,8 @@ static bool is_unblocked(struct connection *connection)
 		return !connection->is_throttled;
 	case BLOCKED_BY_ORDER:
 		return !connection->is_varlink_busy;
+	case BLOCKED_BY_BATCHES:
+		return batched_size(connection) <= UNSENT_MAX / 2;
 	case BLOCKED_BY_NOTHING:
 		break;
 	}

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "batch.h"
 #include "frame.h"
 #include "hangup.h"
 #include "list.h"
@@ -20,20 +21,12 @@
 struct daemon;
 struct request;
 
-/* The calls of one JSON array, and the answers collected for it. */
-struct batch {
-	struct list link; /* connection::batches */
-	json_t *calls;
-	size_t next; /* the first call that isn't started */
-	size_t n_under_way;
-	struct buffer answers;
-};
-
 /* Why there is input that is not worked off, though its turn has come. */
 enum blocked_by {
 	BLOCKED_BY_NOTHING,
 	BLOCKED_BY_THROTTLE,
 	BLOCKED_BY_ORDER,
+	BLOCKED_BY_BATCHES,
 };
 
 struct connection {

@@ -137,9 +137,9 @@ static bool on_decided(void *userdata, const struct verdict *verdict)
 	return false;
 }
 
-static void reply(struct find *find)
+static void reply_now(struct request *request)
 {
-	struct request *request = find->request;
+	struct find *find = request->work;
 	struct find_result result = find->result;
 
 	find->result.ports = NULL;
@@ -148,6 +148,14 @@ static void reply(struct find *find)
 	result.elapsed_us = request_elapsed_us(request);
 	request_reply(request, &result);
 	free(result.ports);
+}
+
+/* Up to 380 KB: not at once for a client that doesn't read what it has. */
+static void reply(struct find *find)
+{
+	sweep_free(steal(find->sweep));
+	if (!request_defer(find->request, reply_now))
+		reply_now(find->request);
 }
 
 static void on_ended(void *userdata, const struct sweep_result *result)

@@ -333,25 +333,12 @@ static void ask(struct lookup *lookup)
 	lookup_go_on(lookup);
 }
 
-static void begin(struct lookup *lookup)
-{
-	lookup->is_active = true;
-	lookup->began = ev_now(lookup->resolver->loop);
-	lookup->resolver->n_active++;
-	ask(lookup);
-}
-
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct lookup *lookup = container_of(watcher, struct lookup, timer);
 
 	(void)loop;
 	(void)revents;
-	if (!lookup->is_active) {
-		if (lookup->resolver->n_active < LOOKUPS_MAX)
-			begin(lookup);
-		return;
-	}
 	if (!lookup->channel) {
 		ask(lookup);
 		return;
@@ -360,12 +347,21 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 	lookup_go_on(lookup);
 }
 
-/* By timer, so that the callback never comes before resolver_start() has returned. */
-static void begin_soon(struct lookup *lookup)
+/*
+ * Takes one of the places, if there is one. By timer, so that the callback never comes before
+ * resolver_start() has returned.
+ */
+static void begin_if_room(struct lookup *lookup)
 {
-	ev_timer_stop(lookup->resolver->loop, &lookup->timer);
+	struct resolver *resolver = lookup->resolver;
+
+	if (resolver->n_active == LOOKUPS_MAX)
+		return;
+	lookup->is_active = true;
+	lookup->began = ev_now(resolver->loop);
+	resolver->n_active++;
 	ev_timer_set(&lookup->timer, 0., 0.);
-	ev_timer_start(lookup->resolver->loop, &lookup->timer);
+	ev_timer_start(resolver->loop, &lookup->timer);
 }
 
 int resolver_start(struct resolver *resolver, const char *name, lookup_done done, void *userdata,
@@ -382,7 +378,7 @@ int resolver_start(struct resolver *resolver, const char *name, lookup_done done
 	list_init(&lookup->sockets);
 	list_append(&resolver->lookups, &lookup->link);
 	ev_timer_init(&lookup->timer, on_timer, 0., 0.);
-	begin_soon(lookup);
+	begin_if_room(lookup);
 	*ret_lookup = lookup;
 	return 0;
 }
@@ -393,7 +389,7 @@ static void begin_next(struct resolver *resolver)
 
 	list_for_each (lookup, &resolver->lookups, link) {
 		if (!lookup->is_active) {
-			begin_soon(lookup);
+			begin_if_room(lookup);
 			return;
 		}
 	}

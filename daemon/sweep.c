@@ -374,6 +374,9 @@ static void on_turn(struct turn *turn)
 		dismantle(sweep);
 		return;
 	}
+	/* Told of room that it has no use for any more, it tells the next. */
+	if (sweep->awaited && sweep->is_unreachable[sweep->address])
+		host_window_pass_on(sweep->awaited);
 	sweep->awaited = NULL;
 	run_slice(sweep);
 }

@@ -10,6 +10,7 @@ struct wait {
 	struct look look;
 	struct verdict last; /* what the last look saw; status 0: there was none yet */
 	ev_timer next;       /* look */
+	struct turn turn;    /* for that look */
 	ev_timer deadline;
 	double looked; /* when the last look began */
 };
@@ -20,6 +21,7 @@ static void wait_free(struct wait *wait)
 
 	ev_timer_stop(loop, &wait->next);
 	ev_timer_stop(loop, &wait->deadline);
+	turn_deinit(&wait->turn);
 	look_deinit(&wait->look);
 	target_deinit(&wait->target);
 	free(wait);
@@ -47,11 +49,21 @@ static struct wait_result describe(const struct wait *wait, char address[ADDRESS
 	return result;
 }
 
+static void look_again(struct wait *wait);
+
+/* In turn: thousands of waits may be due at once. */
 static void on_next(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
+	struct wait *wait = container_of(watcher, struct wait, next);
+
 	(void)loop;
 	(void)revents;
-	target_judge(&container_of(watcher, struct wait, next)->target);
+	turn_queue(&wait->request->daemon->turns, &wait->turn);
+}
+
+static void on_turn(struct turn *turn)
+{
+	look_again(container_of(turn, struct wait, turn));
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -106,6 +118,12 @@ static void on_looked(struct look *look, const struct sweep_result *result)
 		return;
 	}
 	is_change = wait->last.status != look->verdict.status;
+	if (is_change && request->envelope.more && look->verdict.status != params->until &&
+	    connection_is_behind(request->connection)) {
+		/* Told once the client has read what it was told before. */
+		look_later(wait);
+		return;
+	}
 	wait->last = look->verdict;
 	reply = describe(wait, address);
 	if (wait->last.status == params->until) {
@@ -163,6 +181,7 @@ int wait_start(struct request *request)
 	wait->look.ended = on_looked;
 	request->work = wait;
 	ev_timer_init(&wait->next, on_next, 0., 0.);
+	turn_init(&wait->turn, request->connection->user, on_turn);
 	/* From now on, and not from when the loop last woke up. */
 	ev_now_update(loop);
 	ev_timer_init(&wait->deadline, on_deadline, params->deadline_ms / 1e3, 0.);

@@ -31,6 +31,8 @@
 #define UNSENT_MAX     (1024u * 1024u)
 #define UNSENT_FDS_MAX 256u /* descriptors in them */
 #define UNDER_WAY_MAX  1024u
+/* Calls of one batch. */
+#define BATCH_MAX 8192u
 /* Bytes that the answers to one batch may have together before the rest of it is refused. */
 #define BATCH_ANSWER_MAX (8u * 1024u * 1024u)
 /* Times between two replies that tell of progress, in seconds. */

@@ -114,6 +114,13 @@ class Specification(Test):
         answer = self.ask('[{"jsonrpc":"2.0","method":"info","id":"1"},{"jsonrpc":"2.0","method"]')
         self.assert_error(answer, -32700, "ParseError")
 
+    def test_batch_of_too_many(self):
+        answers = self.ask("[" + ",".join(["1"] * 8192) + "]")
+        self.assertEqual(len(answers), 8192)
+        self.assert_error(self.ask("[" + ",".join(["1"] * 8193) + "]"), -32600,
+                          "InvalidRequest")
+        self.assert_nothing_more()
+
     def test_batches_of_nonsense(self):
         for text, n in (("[1]", 1), ("[1,2,3]", 3), ("[[]]", 1)):
             answers = self.ask(text)
