@@ -29,8 +29,7 @@ POOL = "--pool=10000-19999"
 CLIENT_MAX = 128 * 1024 + MIB
 
 
-def setUpModule():
-    harness.enter_network()
+setUpModule = harness.enter_network
 
 
 class Test(unittest.TestCase):

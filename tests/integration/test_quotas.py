@@ -24,8 +24,7 @@ UNDER_WAY = 1024
 N_DESCRIPTORS = 8192
 
 
-def setUpModule():
-    harness.enter_network()
+setUpModule = harness.enter_network
 
 
 def is_closed(connection):
