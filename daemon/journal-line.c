@@ -11,6 +11,8 @@
 #define MAGIC          "portscand leases"
 #define FORMAT_VERSION 1
 #define ANY_ADDRESS    "*"
+/* Bytes that add() may make of a format, with the NUL; strings of any length are add_string()'s. */
+#define PIECE_MAX 128
 
 static const char *const protocols[] = { "tcp", "udp", "both" };
 static const char *const holds[] = { "shared", "exclusive", "none" };
@@ -50,16 +52,15 @@ _printf_(2, 3) static void add(struct line *line, const char *format, ...)
 	va_list arguments;
 	int n;
 
-	va_start(arguments, format);
-	n = vsnprintf(NULL, 0, format, arguments);
-	va_end(arguments);
-	if (n < 0 || !make_room(line, (size_t)n + 1))
+	if (!make_room(line, PIECE_MAX))
 		return;
-
 	va_start(arguments, format);
-	vsnprintf(line->text + line->size, (size_t)n + 1, format, arguments);
+	n = vsnprintf(line->text + line->size, PIECE_MAX, format, arguments);
 	va_end(arguments);
-	line->size += (size_t)n;
+	if (n >= 0 && n < PIECE_MAX)
+		line->size += (size_t)n;
+	else
+		line->error = -EOVERFLOW;
 }
 
 static void add_string(struct line *line, const char *string)

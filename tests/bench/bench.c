@@ -358,7 +358,7 @@ static const struct row rows[] = {
 
 static void print_value(double value)
 {
-	if (value >= 512)
+	if (value >= 128)
 		printf("%9.0f B ", value);
 	else if (value >= 0.1)
 		printf("%9.2f s ", value);

@@ -87,7 +87,8 @@ void daemon_run(struct bench_daemon *daemon, const char *const options[])
 
 void daemon_start_with(struct bench_daemon *daemon, const char *const options[])
 {
-	snprintf(daemon->directory, sizeof(daemon->directory), "/tmp/portscand-bench-XXXXXX");
+	/* In memory, as /run is. */
+	snprintf(daemon->directory, sizeof(daemon->directory), "/dev/shm/portscand-bench-XXXXXX");
 	if (!mkdtemp(daemon->directory))
 		fail("a directory");
 	snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
