@@ -54,7 +54,7 @@ static bool is_nobody_there(int r)
 	return r == -ENOENT || r == -ECONNREFUSED;
 }
 
-/* The daemon of the user, else that of the host, else one for this connection. */
+/* The daemon of the user, else that of the host. */
 static int connect_to_any(int *ret_fd)
 {
 	const char *directory = secure_getenv("XDG_RUNTIME_DIR");
@@ -66,12 +66,11 @@ static int connect_to_any(int *ret_fd)
 		r = connect_to(ret_fd, path);
 	if (is_nobody_there(r))
 		r = connect_to(ret_fd, SOCKET_OF_THE_HOST);
-	if (is_nobody_there(r))
-		r = exec_daemon(ret_fd);
 	return r;
 }
 
-int portscan_new(struct portscan **ret, const char *address)
+/* `may_start`: where no daemon is, one for this connection. */
+static int new_connected(struct portscan **ret, const char *address, bool may_start)
 {
 	_cleanup_(closep)
 	int fd = -EBADF;
@@ -81,6 +80,8 @@ int portscan_new(struct portscan **ret, const char *address)
 	if (!address && variable && *variable)
 		address = variable;
 	r = address ? connect_to(&fd, address) : connect_to_any(&fd);
+	if (!address && may_start && is_nobody_there(r))
+		r = exec_daemon(&fd);
 	if (r < 0)
 		return r;
 	r = portscan_new_from_fd(ret, fd);
@@ -88,4 +89,14 @@ int portscan_new(struct portscan **ret, const char *address)
 		return r;
 	steal_fd(&fd);
 	return 0;
+}
+
+int portscan_new(struct portscan **ret, const char *address)
+{
+	return new_connected(ret, address, true);
+}
+
+int portscan_new_shared(struct portscan **ret, const char *address)
+{
+	return new_connected(ret, address, false);
 }

@@ -10,6 +10,9 @@ enum exit_status {
 	EXIT_USAGE = 2,
 	EXIT_ERROR = 3,
 	EXIT_NO_DAEMON = 4,
+	/* Of run alone; all others are the command's. */
+	EXIT_NOT_RUN = 126,
+	EXIT_NOT_FOUND = 127,
 };
 
 /* What was given, zeroed where it was not. */
@@ -25,12 +28,20 @@ struct options {
 	bool strict, include_leased;
 	int deadline_ms, interval_ms;
 	enum portscan_protocol protocol;
+	int64_t ttl_ms;
+	const char *name, *address;
+	enum portscan_hold hold;
+	enum portscan_until until;
+	int pid;
+	bool contiguous, listen, all;
 	/* Arguments, of commands that have them. */
 	const char *host;
 	const char *ports;
 	uint16_t port;
 	const char *method;
 	const char *params;
+	const char *lease;
+	char **command; /* NULL at its end */
 };
 
 /* Their names and what they do are in options.c. */
@@ -51,6 +62,15 @@ enum option_id {
 	OPTION_DEADLINE,
 	OPTION_INTERVAL,
 	OPTION_PROTOCOL,
+	OPTION_TTL,
+	OPTION_NAME,
+	OPTION_ADDRESS,
+	OPTION_HOLD,
+	OPTION_UNTIL,
+	OPTION_PID,
+	OPTION_CONTIGUOUS,
+	OPTION_LISTEN,
+	OPTION_ALL,
 	N_OPTIONS,
 };
 
@@ -62,12 +82,16 @@ enum arguments {
 	ARGUMENTS_PORTS,          /* [HOST] PORTS */
 	ARGUMENTS_OPTIONAL_PORTS, /* [HOST] [PORTS] */
 	ARGUMENTS_LOCAL_PORT,     /* PORT */
+	ARGUMENTS_LOCAL_PORTS,    /* [PORTS] */
+	ARGUMENTS_LEASE,          /* LEASE */
+	ARGUMENTS_RUN,            /* [PORTS] -- COMMAND [ARGUMENT...] */
 	ARGUMENTS_CALL,           /* METHOD [JSON] */
 };
 
 typedef enum exit_status command_fn(struct portscan *p, const struct options *options);
 
-command_fn run_check, run_find, run_scan, run_wait, run_who, run_info, run_metrics, run_call;
+command_fn run_check, run_find, run_scan, run_wait, run_who, run_lease, run_run, run_renew,
+	run_release, run_leases, run_info, run_metrics, run_call;
 
 struct command {
 	const char *name;
@@ -76,13 +100,22 @@ struct command {
 	command_fn *run;
 	const char *summary;
 	const char *help;
+	bool is_shared; /* a daemon of its own would be of no use to it */
+};
+
+/* What is no option. Together with a NULL they are an array. */
+struct words {
+	char **words;
+	int n;        /* all of them, the command word being the first */
+	int n_before; /* those before "--" */
 };
 
 /*
- * Takes all options out of the words, wherever they are; what is left of `argv` from optind on are
- * the command and its arguments. 0 and the bits of those given; or -EINVAL, complained of.
+ * Takes all options out of `argv`, wherever they are before a "--"; *ret_words are in there. 0 and
+ * the bits of those given; or -EINVAL, complained of.
  */
-int options_parse(struct options *options, int argc, char **argv, unsigned *ret_given);
+int options_parse(struct options *options, int argc, char **argv, unsigned *ret_given,
+		  struct words *ret_words);
 
 /* Whether `command` takes those given: 0, or -EINVAL, complained of. */
 int options_check(const struct command *command, unsigned given);
@@ -90,8 +123,9 @@ int options_check(const struct command *command, unsigned given);
 /* Describes those options, one a line. */
 void options_print(unsigned options);
 
-/* Takes the `n` arguments of `command`. 0, or -EINVAL, complained of. */
-int arguments_take(struct options *options, const struct command *command, int n, char **words);
+/* Takes the arguments of `command` from the words. 0, or -EINVAL, complained of. */
+int arguments_take(struct options *options, const struct command *command,
+		   const struct words *words);
 
 /* " [HOST] PORT" and the like. */
 const char *arguments_synopsis(const struct command *command);
@@ -104,6 +138,37 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Complains of what a function of portscan.h returned, and says how to exit. */
 enum exit_status complain_of(const struct portscan *p, int r);
+
+/* Lines of cells, in columns that are as wide as they need to be. */
+struct table {
+	size_t n_columns;
+	char **cells;
+	size_t n_cells, n_rooms;
+	bool is_short; /* of memory */
+	int64_t last_uid;
+	char last_user[64];
+};
+
+/* The heads are the first line. */
+void table_init(struct table *table, const char *const *heads, size_t n_columns);
+void table_deinit(struct table *table);
+
+/* The next cell; what is empty is shown as "-". */
+void table_add(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void table_add_user(struct table *table, int64_t uid);
+
+/* EXIT_YES; or EXIT_ERROR, complained of. */
+enum exit_status table_print(const struct table *table);
+
+/* A table of leases; the same. */
+enum exit_status print_leases(const struct portscan_lease_info *leases, size_t n);
+
+/*
+ * Takes the lease of the options, but `until`. 0 and *ret_result for the caller to clear; or
+ * -errno, complained of, and how to exit.
+ */
+int take_lease(struct portscan *p, const struct options *options, enum portscan_until until,
+	       struct portscan_lease_result *ret_result, enum exit_status *ret_status);
 
 /* A line on a terminal's stderr that comes after half a second and goes at the end. */
 struct progress {

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "arrivals.h"
 #include "frame.h"
 #include "outcome.h"
 #include "pending.h"
@@ -16,6 +17,11 @@ struct method {
 	int (*decode)(const json_t *json, void *ret_result);
 	/* Frees what decode() allocated; does nothing to a zeroed result. */
 	void (*clear)(void *result);
+	/*
+	 * Moves the descriptors that came along into a decoded result, which clear() closes then.
+	 * 0 or -errno, and then the result is of no use. NULL: none come.
+	 */
+	int (*take)(struct portscan *p, void *result, struct descriptors *descriptors);
 };
 
 struct portscan {
@@ -28,6 +34,8 @@ struct portscan {
 	uint64_t last_id;
 	struct buffer output;
 	struct frame_reader reader;
+	struct arrivals arrivals;
+	struct descriptors claimed; /* by the answer in hand */
 	struct pending pending;
 	struct outcome last;
 };

@@ -17,6 +17,9 @@ union result {
 	struct portscan_find_result find;
 	struct portscan_scan_result scan;
 	struct portscan_wait_result wait;
+	struct portscan_lease_result lease;
+	struct portscan_renew_result renew;
+	struct portscan_leases_result leases;
 	struct portscan_who_result who;
 	struct portscan_info_result info;
 	char *text;
@@ -38,6 +41,8 @@ static void destroy(struct portscan *p)
 	close(p->fd);
 	buffer_deinit(&p->output);
 	frame_reader_deinit(&p->reader);
+	arrivals_deinit(&p->arrivals);
+	descriptors_deinit(&p->claimed);
 	pending_deinit(&p->pending);
 	outcome_deinit(&p->last);
 	free(p);
@@ -55,6 +60,21 @@ const char *portscan_last_result(struct portscan *p)
 	return p->last.text;
 }
 
+/* The result of `call` in `json`, with the descriptors that came along. */
+static int make_result(struct portscan *p, const struct method *method, const json_t *json,
+		       void *ret_result)
+{
+	int r;
+
+	r = method->decode(json, ret_result);
+	if (r < 0 || !method->take)
+		return r;
+	r = method->take(p, ret_result, &p->claimed);
+	if (r < 0)
+		method->clear(ret_result);
+	return r;
+}
+
 /* Hands a call its end; `answer` NULL: there was none. */
 static void complete(struct portscan *p, const struct pending_call *call, int status,
 		     json_t *message, const struct answer *answer)
@@ -68,7 +88,7 @@ static void complete(struct portscan *p, const struct pending_call *call, int st
 	else
 		outcome_deinit(&p->last);
 	if (r >= 0 && answer && status == 0)
-		r = call->method->decode(answer->result, &result);
+		r = make_result(p, call->method, answer->result, &result);
 	if (r < 0)
 		reply.status = r;
 	if (reply.status == -EREMOTEIO)
@@ -175,8 +195,16 @@ static int take_frames(struct portscan *p)
 			return r;
 		/* Before any completion, so that nothing in here depends on what it does. */
 		frame_reader_done(&p->reader);
-		take_answer(p, message);
+		r = arrivals_claim(&p->arrivals,
+				   p->arrivals.n_received - buffer_size(&p->reader.input),
+				   &p->claimed);
+		if (r >= 0)
+			take_answer(p, message);
+		/* Nobody has asked for those that are left. */
+		descriptors_deinit(&p->claimed);
 		json_decref(message);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -213,9 +241,9 @@ static int receive(struct portscan *p)
 	r = buffer_reserve(&p->reader.input, INPUT_SIZE, &space);
 	if (r < 0)
 		return r;
-	n = recv(p->fd, space, INPUT_SIZE, MSG_DONTWAIT);
+	n = arrivals_receive(&p->arrivals, p->fd, space, INPUT_SIZE);
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 	if (n == 0)
 		return -ECONNRESET;
 	buffer_added(&p->reader.input, (size_t)n);

@@ -1,5 +1,5 @@
+#include "methods.h"
 #include "calls.h"
-#include "connection.h"
 
 #include <assert.h>
 #include <string.h>
@@ -16,8 +16,6 @@ static_assert((int)PORTSCAN_VIA_CONNECT == (int)VIA_CONNECT &&
 static_assert((int)PORTSCAN_FIRST == (int)ORDER_FIRST && (int)PORTSCAN_ANY == (int)ORDER_ANY &&
 		      (int)PORTSCAN_RANDOM == (int)ORDER_RANDOM,
 	      "enum portscan_order");
-static_assert((int)PORTSCAN_TCP == (int)PROTOCOL_TCP && (int)PORTSCAN_BOTH == (int)PROTOCOL_BOTH,
-	      "enum portscan_protocol");
 static_assert((int)PORTSCAN_ERROR_PARSE == (int)ERROR_PARSE &&
 		      (int)PORTSCAN_ERROR_INTERNAL == (int)ERROR_INTERNAL &&
 		      (int)PORTSCAN_ERROR_UNREACHABLE == (int)ERROR_UNREACHABLE &&
@@ -55,17 +53,11 @@ static const struct field scan_counts[] = { COUNTS(struct portscan_counts) };
 static const struct field scan_result[] = { SCAN_RESULT(struct portscan_scan_result, scan_counts) };
 static const struct field wait_params[] = { WAIT_PARAMS(struct portscan_wait_args) };
 static const struct field wait_result[] = { WAIT_RESULT(struct portscan_wait_result, ROW_TEXT) };
-static const struct field who_params[] = { WHO_PARAMS(struct portscan_who_args) };
-static const struct field who_socket[] = { SOCKET(struct portscan_socket, ROW_TEXT, ROW_TEXT) };
-static const struct field who_result[] = {
-	ROW_OBJECT_ARRAY(struct portscan_who_result, sockets, who_socket, struct portscan_socket),
-	ROW_END,
-};
 static const struct field info_result[] = { INFO_RESULT(struct portscan_info_result, ROW_TEXT) };
 static const struct field metrics_result[] = { METRICS_RESULT(struct metrics_text, ROW_STRING) };
 static const struct field cancel_params[] = { CANCEL_PARAMS(struct cancel_params_sent, ROW_COUNT) };
 
-static const char *name_of(const char *const *names, int value)
+const char *name_of(const char *const *names, int value)
 {
 	for (int i = 1; names[i - 1]; i++)
 		if (i == value)
@@ -93,14 +85,9 @@ const char *portscan_order_name(enum portscan_order order)
 	return name_of(order_names, (int)order);
 }
 
-const char *portscan_protocol_name(enum portscan_protocol protocol)
-{
-	return name_of(protocol_names, (int)protocol);
-}
-
 /* Results */
 
-static int decode_fields(const struct field *fields, const json_t *json, void *ret_result)
+int result_decode(const struct field *fields, const json_t *json, void *ret_result)
 {
 	struct error error = { 0 };
 	int r;
@@ -114,27 +101,22 @@ static int decode_fields(const struct field *fields, const json_t *json, void *r
 
 static int decode_check(const json_t *json, void *ret_result)
 {
-	return decode_fields(check_result, json, ret_result);
+	return result_decode(check_result, json, ret_result);
 }
 
 static int decode_find(const json_t *json, void *ret_result)
 {
-	return decode_fields(find_result, json, ret_result);
+	return result_decode(find_result, json, ret_result);
 }
 
 static int decode_scan(const json_t *json, void *ret_result)
 {
-	return decode_fields(scan_result, json, ret_result);
+	return result_decode(scan_result, json, ret_result);
 }
 
 static int decode_wait(const json_t *json, void *ret_result)
 {
-	return decode_fields(wait_result, json, ret_result);
-}
-
-static int decode_who(const json_t *json, void *ret_result)
-{
-	return decode_fields(who_result, json, ret_result);
+	return result_decode(wait_result, json, ret_result);
 }
 
 static int decode_info(const json_t *json, void *ret_result)
@@ -144,7 +126,7 @@ static int decode_info(const json_t *json, void *ret_result)
 	size_t i, used = 0;
 	int r;
 
-	r = decode_fields(info_result, json, info);
+	r = result_decode(info_result, json, info);
 	if (r < 0)
 		return r;
 	info->interfaces[0] = '\0';
@@ -168,7 +150,7 @@ static int decode_metrics(const json_t *json, void *ret_result)
 	char *text;
 	int r;
 
-	r = decode_fields(metrics_result, json, &metrics);
+	r = result_decode(metrics_result, json, &metrics);
 	if (r < 0)
 		return r;
 	text = strdup(metrics.text ? metrics.text : "");
@@ -188,7 +170,7 @@ static int decode_any(const json_t *json, void *ret_result)
 	return 0;
 }
 
-static void clear_nothing(void *result)
+void result_clear_nothing(void *result)
 {
 	(void)result;
 }
@@ -203,11 +185,6 @@ static void clear_scan(void *result)
 	schema_clear(scan_result, result);
 }
 
-static void clear_who(void *result)
-{
-	schema_clear(who_result, result);
-}
-
 void portscan_find_result_clear(struct portscan_find_result *result)
 {
 	schema_clear(find_result, result);
@@ -220,21 +197,14 @@ void portscan_scan_result_clear(struct portscan_scan_result *result)
 	*result = (struct portscan_scan_result){ 0 };
 }
 
-void portscan_who_result_clear(struct portscan_who_result *result)
-{
-	schema_clear(who_result, result);
-	*result = (struct portscan_who_result){ 0 };
-}
-
 static const struct method check = { sizeof(struct portscan_check_result), decode_check,
-				     clear_nothing };
+				     result_clear_nothing };
 static const struct method find = { sizeof(struct portscan_find_result), decode_find, clear_find };
 static const struct method scan = { sizeof(struct portscan_scan_result), decode_scan, clear_scan };
 static const struct method wait_until = { sizeof(struct portscan_wait_result), decode_wait,
-					  clear_nothing };
-static const struct method who = { sizeof(struct portscan_who_result), decode_who, clear_who };
+					  result_clear_nothing };
 static const struct method info = { sizeof(struct portscan_info_result), decode_info,
-				    clear_nothing };
+				    result_clear_nothing };
 static const struct method metrics = { sizeof(char *), decode_metrics, freep };
 static const struct method any = { sizeof(char *), decode_any, freep };
 
@@ -319,21 +289,6 @@ int portscan_wait_start(struct portscan *p, const struct portscan_wait_args *arg
 	struct pending_call call = { .method = &wait_until, .done = done, .userdata = userdata };
 
 	return connection_start(p, call, method_wait.jsonrpc, wait_params, args, ret_id);
-}
-
-int portscan_who(struct portscan *p, const struct portscan_who_args *args,
-		 struct portscan_who_result *ret_result)
-{
-	return connection_call(p, (struct pending_call){ .method = &who }, method_who.jsonrpc,
-			       who_params, args, ret_result);
-}
-
-int portscan_who_start(struct portscan *p, const struct portscan_who_args *args,
-		       portscan_done_fn *done, void *userdata, uint64_t *ret_id)
-{
-	struct pending_call call = { .method = &who, .done = done, .userdata = userdata };
-
-	return connection_start(p, call, method_who.jsonrpc, who_params, args, ret_id);
 }
 
 int portscan_info(struct portscan *p, struct portscan_info_result *ret_result)

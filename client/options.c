@@ -8,14 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What getopt_long() returns for an option is its id and this: 0, 1 and '?' mean something else. */
+#define VALUE_FIRST 2
+
 enum option_type {
 	TYPE_NONE, /* of the program itself */
 	TYPE_FLAG,
 	TYPE_TEXT,
 	TYPE_COUNT,
+	TYPE_TIME,
 	TYPE_VIA,
 	TYPE_ORDER,
 	TYPE_PROTOCOL,
+	TYPE_HOLD,
+	TYPE_UNTIL,
 };
 
 static const struct option_row {
@@ -37,7 +43,7 @@ static const struct option_row {
 			  offsetof(struct options, open) },
 	[OPTION_CLOSED] = { "closed", NULL, "look for closed ports", TYPE_FLAG,
 			    offsetof(struct options, closed) },
-	[OPTION_COUNT] = { "count", "N", "find so many ports (1)", TYPE_COUNT,
+	[OPTION_COUNT] = { "count", "N", "so many ports (1)", TYPE_COUNT,
 			   offsetof(struct options, count) },
 	[OPTION_ORDER] = { "order", "O", "which: first, any or random (first)", TYPE_ORDER,
 			   offsetof(struct options, order) },
@@ -52,23 +58,27 @@ static const struct option_row {
 			      offsetof(struct options, deadline_ms) },
 	[OPTION_INTERVAL] = { "interval", "MS", "look so often (50)", TYPE_COUNT,
 			      offsetof(struct options, interval_ms) },
-	[OPTION_PROTOCOL] = { "protocol", "P", "tcp, udp or both (both)", TYPE_PROTOCOL,
+	[OPTION_PROTOCOL] = { "protocol", "P", "tcp, udp or both (of a lease: tcp)", TYPE_PROTOCOL,
 			      offsetof(struct options, protocol) },
+	[OPTION_TTL] = { "ttl", "MS", "how long it lasts (60000, where it has to be claimed)",
+			 TYPE_TIME, offsetof(struct options, ttl_ms) },
+	[OPTION_NAME] = { "name", "N", "asked for again, it is the same port", TYPE_TEXT,
+			  offsetof(struct options, name) },
+	[OPTION_ADDRESS] = { "address", "A", "of this host, to take it on (all)", TYPE_TEXT,
+			     offsetof(struct options, address) },
+	[OPTION_HOLD] = { "hold", "H", "shared, exclusive or none (shared)", TYPE_HOLD,
+			  offsetof(struct options, hold) },
+	[OPTION_UNTIL] = { "until", "U", "what ends it: claimed, process or released (claimed)",
+			   TYPE_UNTIL, offsetof(struct options, until) },
+	[OPTION_PID] = { "pid", "PID", "it lasts as long as this process", TYPE_COUNT,
+			 offsetof(struct options, pid) },
+	[OPTION_CONTIGUOUS] = { "contiguous", NULL, "ports in a row", TYPE_FLAG,
+				offsetof(struct options, contiguous) },
+	[OPTION_LISTEN] = { "listen", NULL, "hand over listening sockets, too", TYPE_FLAG,
+			    offsetof(struct options, listen) },
+	[OPTION_ALL] = { "all", NULL, "root: those of all users", TYPE_FLAG,
+			 offsetof(struct options, all) },
 };
-
-static const char *const synopses[] = {
-	[ARGUMENTS_NONE] = "",
-	[ARGUMENTS_PORT] = " [HOST] PORT",
-	[ARGUMENTS_PORTS] = " [HOST] PORTS",
-	[ARGUMENTS_OPTIONAL_PORTS] = " [HOST] [PORTS]",
-	[ARGUMENTS_LOCAL_PORT] = " PORT",
-	[ARGUMENTS_CALL] = " METHOD [JSON]",
-};
-
-const char *arguments_synopsis(const struct command *command)
-{
-	return synopses[command->arguments];
-}
 
 void options_print(unsigned options)
 {
@@ -85,18 +95,18 @@ void options_print(unsigned options)
 }
 
 /* Takes a whole number from 1 on; what is the most is the daemon's to say. */
-static int parse_count(const char *option, const char *text, int *ret)
+static int parse_number(const char *option, const char *text, int64_t max, int64_t *ret)
 {
 	char *end;
-	long value;
+	long long value;
 
 	errno = 0;
-	value = strtol(text, &end, 10);
-	if (!isdigit((unsigned char)text[0]) || *end || errno || value < 1 || value > INT_MAX) {
+	value = strtoll(text, &end, 10);
+	if (!isdigit((unsigned char)text[0]) || *end || errno || value < 1 || value > max) {
 		complain("--%s is \"%s\"; it must be a whole number, 1 or more", option, text);
 		return -EINVAL;
 	}
-	*ret = (int)value;
+	*ret = value;
 	return 0;
 }
 
@@ -117,6 +127,16 @@ static const char *protocol_name(int value)
 	return portscan_protocol_name((enum portscan_protocol)value);
 }
 
+static const char *hold_name(int value)
+{
+	return portscan_hold_name((enum portscan_hold)value);
+}
+
+static const char *until_name(int value)
+{
+	return portscan_until_name((enum portscan_until)value);
+}
+
 /* The value that `text` names; 0 is none of them. */
 static int parse_name(const char *option, const char *text, name_fn *name)
 {
@@ -134,6 +154,7 @@ static int take_option(struct options *options, enum option_id id, const char *t
 {
 	const struct option_row *row = &option_table[id];
 	void *member = (char *)options + row->offset;
+	int64_t number;
 
 	switch (row->type) {
 	case TYPE_NONE:
@@ -145,7 +166,12 @@ static int take_option(struct options *options, enum option_id id, const char *t
 		*(const char **)member = text;
 		return 0;
 	case TYPE_COUNT:
-		return parse_count(row->name, text, member);
+		if (parse_number(row->name, text, INT_MAX, &number) < 0)
+			return -EINVAL;
+		*(int *)member = (int)number;
+		return 0;
+	case TYPE_TIME:
+		return parse_number(row->name, text, INT64_MAX, member);
 	case TYPE_VIA:
 		options->via = (enum portscan_via)parse_name(row->name, text, via_name);
 		return options->via ? 0 : -EINVAL;
@@ -156,6 +182,12 @@ static int take_option(struct options *options, enum option_id id, const char *t
 		options->protocol =
 			(enum portscan_protocol)parse_name(row->name, text, protocol_name);
 		return options->protocol ? 0 : -EINVAL;
+	case TYPE_HOLD:
+		options->hold = (enum portscan_hold)parse_name(row->name, text, hold_name);
+		return options->hold ? 0 : -EINVAL;
+	case TYPE_UNTIL:
+		options->until = (enum portscan_until)parse_name(row->name, text, until_name);
+		return options->until ? 0 : -EINVAL;
 	}
 	return -EINVAL;
 }
@@ -167,7 +199,7 @@ static void complain_of_option(int c, char *const *argv)
 
 	if (c == ':')
 		complain("%s needs an argument; see 'portscan --help'", word);
-	else if (optopt >= 1 && optopt <= N_OPTIONS)
+	else if (optopt >= VALUE_FIRST && optopt < VALUE_FIRST + N_OPTIONS)
 		complain("%s takes no argument; see 'portscan --help'", word);
 	else if (optopt)
 		complain("there is no option -%c; see 'portscan --help'", optopt);
@@ -175,27 +207,29 @@ static void complain_of_option(int c, char *const *argv)
 		complain("there is no option %s; see 'portscan --help'", word);
 }
 
-/*
- * All options, in any order and before the command too; what is left of `argv` from optind on are
- * the command and its arguments. The bits of those given are in *ret_given.
- */
-int options_parse(struct options *options, int argc, char **argv, unsigned *ret_given)
+int options_parse(struct options *options, int argc, char **argv, unsigned *ret_given,
+		  struct words *ret_words)
 {
 	struct option table[N_OPTIONS + 1] = { 0 };
+	struct words words = { .words = argv + 1 };
 	unsigned given = 0;
 	int c;
 
-	/* From 1 on: 0 and '?' mean something else to getopt_long(). */
 	for (int id = 0; id < N_OPTIONS; id++)
 		table[id] = (struct option){
 			.name = option_table[id].name,
 			.has_arg = option_table[id].argument ? required_argument : no_argument,
-			.val = id + 1,
+			.val = id + VALUE_FIRST,
 		};
 	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
-		enum option_id id = c == 'h' ? OPTION_HELP : (enum option_id)(c - 1);
+	/* "-": words come as they are, each as the argument of an option 1. */
+	while ((c = getopt_long(argc, argv, "-:h", table, NULL)) != -1) {
+		enum option_id id = c == 'h' ? OPTION_HELP : (enum option_id)(c - VALUE_FIRST);
 
+		if (c == 1) {
+			words.words[words.n++] = optarg;
+			continue;
+		}
 		if (c == '?' || c == ':') {
 			complain_of_option(c, argv);
 			return -EINVAL;
@@ -204,146 +238,12 @@ int options_parse(struct options *options, int argc, char **argv, unsigned *ret_
 			return -EINVAL;
 		given |= BIT(id);
 	}
+	words.n_before = words.n;
+	while (optind < argc)
+		words.words[words.n++] = argv[optind++];
+	words.words[words.n] = NULL;
 	*ret_given = given;
-	return 0;
-}
-
-/* Arguments */
-
-static bool is_digits(const char *text)
-{
-	return *text && text[strspn(text, "0123456789")] == '\0';
-}
-
-static bool is_port_list(const char *text)
-{
-	return isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789-,")] == '\0';
-}
-
-/* Where in "localhost:8080" or "[::1]:8080" the colon before the port is, or NULL. */
-static const char *find_port_part(const char *text)
-{
-	const char *colon = strrchr(text, ':');
-
-	if (!colon || colon == text || !is_digits(colon + 1))
-		return NULL;
-	if (strchr(text, ':') != colon && colon[-1] != ']')
-		return NULL;
-	return colon;
-}
-
-static int parse_port(const struct command *command, const char *text, uint16_t *ret_port)
-{
-	unsigned long port;
-
-	if (!is_digits(text)) {
-		complain(
-			"%s takes one port, and \"%s\" is more than one; 'portscan help scan' looks "
-			"at many",
-			command->name, text);
-		return -EINVAL;
-	}
-	port = strtoul(text, NULL, 10);
-	if (port < 1 || port > UINT16_MAX) {
-		complain("\"%s\" is no port; ports are 1 to 65535", text);
-		return -EINVAL;
-	}
-	*ret_port = (uint16_t)port;
-	return 0;
-}
-
-/* For an argument that is no port, where there should be one. */
-static void complain_of_port(const struct command *command, const char *text)
-{
-	bool is_one =
-		command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT;
-	const char *what = is_one ? "PORT" : "PORTS";
-
-	if (!text)
-		complain("%s needs %s, as in: portscan %s 8080", command->name, what,
-			 command->name);
-	else if (!*text || (isdigit((unsigned char)text[0]) && !strpbrk(text, ".:")))
-		complain("\"%s\" is no port; a port is digits and nothing else, 1 to 65535", text);
-	else
-		complain("%s needs %s after the host \"%s\", as in: portscan %s %s 8080",
-			 command->name, what, text, command->name, text);
-}
-
-static int take_host(struct options *options, const struct command *command, const char *text)
-{
-	const char *colon = find_port_part(text);
-	bool is_bracketed = text[0] == '[' && colon && colon[-1] == ']';
-
-	if (command->arguments == ARGUMENTS_LOCAL_PORT) {
-		complain("\"%s\" is no port; %s takes a port of this host, 1 to 65535", text,
-			 command->name);
-		return -EINVAL;
-	}
-	if (colon) {
-		complain(
-			"\"%s\" is a host and a port in one; write them apart: portscan %s %.*s %s",
-			text, command->name, (int)(colon - text) - 2 * is_bracketed,
-			text + is_bracketed, colon + 1);
-		return -EINVAL;
-	}
-	if (options->host) {
-		complain("\"%s\" and \"%s\" are two hosts, or one of them is no port; see "
-			 "'portscan help %s'",
-			 options->host, text, command->name);
-		return -EINVAL;
-	}
-	options->host = text;
-	return 0;
-}
-
-/* [HOST] and the ports, whichever way round: which is which can be seen. */
-static int take_target(struct options *options, const struct command *command, int n, char **words)
-{
-	for (int i = 0; i < n; i++) {
-		if (!is_port_list(words[i])) {
-			if (take_host(options, command, words[i]) < 0)
-				return -EINVAL;
-		} else if (options->ports) {
-			complain("\"%s\" and \"%s\" are both ports; write them as one, such as "
-				 "3000-3010 or 80,443",
-				 options->ports, words[i]);
-			return -EINVAL;
-		} else {
-			options->ports = words[i];
-		}
-	}
-	if (!options->ports && command->arguments != ARGUMENTS_OPTIONAL_PORTS) {
-		complain_of_port(command, options->host);
-		return -EINVAL;
-	}
-	if (command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT)
-		return parse_port(command, options->ports, &options->port);
-	return 0;
-}
-
-int arguments_take(struct options *options, const struct command *command, int n, char **words)
-{
-	static const int n_max[] = {
-		[ARGUMENTS_NONE] = 0,  [ARGUMENTS_PORT] = 2,           [ARGUMENTS_CALL] = 2,
-		[ARGUMENTS_PORTS] = 2, [ARGUMENTS_OPTIONAL_PORTS] = 2, [ARGUMENTS_LOCAL_PORT] = 1,
-	};
-
-	if (n > n_max[command->arguments]) {
-		complain("\"%s\" is one argument too many; usage: portscan %s%s",
-			 words[n_max[command->arguments]], command->name,
-			 arguments_synopsis(command));
-		return -EINVAL;
-	}
-	if (command->arguments == ARGUMENTS_NONE)
-		return 0;
-	if (command->arguments != ARGUMENTS_CALL)
-		return take_target(options, command, n, words);
-	if (n == 0) {
-		complain("call needs a METHOD, as in: portscan call info");
-		return -EINVAL;
-	}
-	options->method = words[0];
-	options->params = n > 1 ? words[1] : NULL;
+	*ret_words = words;
 	return 0;
 }
 

@@ -1,7 +1,6 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,10 @@
 
 #define COMMON_OPTIONS (BIT(OPTION_HELP) | BIT(OPTION_VERSION) | BIT(OPTION_SOCKET))
 #define PROBE_OPTIONS  (COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VIA))
+#define LEASE_OPTIONS                                                                              \
+	(COMMON_OPTIONS | BIT(OPTION_COUNT) | BIT(OPTION_EXCLUDE) | BIT(OPTION_CONTIGUOUS) |       \
+	 BIT(OPTION_PROTOCOL) | BIT(OPTION_ADDRESS) | BIT(OPTION_HOLD) | BIT(OPTION_TTL) |         \
+	 BIT(OPTION_NAME))
 
 /* Of commands whose answer depends much on how it is found. */
 #define ABOUT_VIA                                                                                  \
@@ -42,11 +45,44 @@ static const struct command commands[] = {
 	  "Exits with 0 as soon as the port is open (with --closed: closed), and with 1 when the\n"
 	  "deadline is over.\n\n"
 	  "  portscan wait 5432 --deadline 10000 && ./migrate\n" },
+	{ "lease", ARGUMENTS_LOCAL_PORTS,
+	  LEASE_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_UNTIL) | BIT(OPTION_PID), run_lease,
+	  "may I have a port?",
+	  "Prints a port that is nobody else's from now on, of PORTS or the daemon's pool; with\n"
+	  "--count more of them, one a line. It is kept for a minute (--ttl) until somebody\n"
+	  "listens on it, and then for as long as somebody does; so it outlives this command.\n"
+	  "With --pid it is kept as long as that process lives, and with --until released until\n"
+	  "it is given back. Exits with 1 if no such port is free.\n\n"
+	  "  port=$(portscan lease) && ./server --port $port\n"
+	  "  port=$(portscan lease 3000-3999 --pid $$)\n",
+	  .is_shared = true },
+	{ "run", ARGUMENTS_RUN, LEASE_OPTIONS | BIT(OPTION_LISTEN), run_run,
+	  "run a command on a port of its own",
+	  "Leases a port for as long as the command runs, and tells it the port: as $PORT, and in\n"
+	  "place of {port} in its arguments; with --count as $PORT1 and on, {port1} and on. With\n"
+	  "--listen the listening sockets come along, as from a service manager ($LISTEN_FDS).\n"
+	  "The command takes the place of portscan: it has its pid, its signals and its exit\n"
+	  "status. 126 and 127: the command can't be run, or isn't there; the others above only\n"
+	  "if it was not run.\n\n"
+	  "  portscan run -- ./server --port {port}\n"
+	  "  portscan run --name web 8000-8999 -- npm start\n"
+	  "  portscan run --listen -- ./socket-activated-server\n",
+	  .is_shared = true },
+	{ "renew", ARGUMENTS_LEASE, COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_TTL), run_renew,
+	  "start the time of a lease anew", "Exits with 1 if you have no such lease.\n",
+	  .is_shared = true },
+	{ "release", ARGUMENTS_LEASE, COMMON_OPTIONS | BIT(OPTION_JSON), run_release,
+	  "give a lease back", "Exits with 1 if you have no such lease.\n", .is_shared = true },
+	{ "leases", ARGUMENTS_NONE, COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_ALL), run_leases,
+	  "which leases have I?",
+	  "Prints a table of your leases, and of those that are over but whose ports are not given\n"
+	  "out yet (quarantined). A port that somebody else took while the daemon was away is lost.\n",
+	  .is_shared = true },
 	{ "who", ARGUMENTS_LOCAL_PORT, COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_PROTOCOL),
 	  run_who, "who has a port of this host?",
 	  "Prints the sockets of the port: those that listen first, then connections. PID and\n"
-	  "COMMAND are told of your own processes, and root of all. Exits with 0 if anybody has\n"
-	  "the port, with 1 if nobody has.\n\n"
+	  "COMMAND are told of your own processes, and root of all. A lease of yours comes last.\n"
+	  "Exits with 0 if anybody has the port, with 1 if nobody has.\n\n"
 	  "  portscan who 8080\n" },
 	{ "info", ARGUMENTS_NONE, COMMON_OPTIONS | BIT(OPTION_JSON), run_info,
 	  "which daemon answers", "" },
@@ -117,8 +153,13 @@ static enum exit_status complain_of_command(const char *name)
 static void print_help(const struct command *command)
 {
 	if (command) {
-		printf("usage: portscan %s%s [options]\n\n%s: %s\n\n%s", command->name,
-		       arguments_synopsis(command), command->name, command->summary, command->help);
+		/* Behind a command to run all options are its own. */
+		bool is_before = command->arguments == ARGUMENTS_RUN;
+
+		printf("usage: portscan %s%s%s%s\n\n%s: %s\n\n%s", command->name,
+		       is_before ? " [options]" : "", arguments_synopsis(command),
+		       is_before ? "" : " [options]", command->name, command->summary,
+		       command->help);
 		if (*command->help)
 			putchar('\n');
 		options_print(command->options);
@@ -127,18 +168,20 @@ static void print_help(const struct command *command)
 	puts("usage: portscan COMMAND [arguments] [options]\n\n"
 	     "Asks portscand, the daemon of this host or user, about the ports of any host.\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		printf("  %-8s%-16s %s\n", commands[i].name, arguments_synopsis(&commands[i]),
+		printf("  %-8s%-20s %s\n", commands[i].name, arguments_synopsis(&commands[i]),
 		       commands[i].summary);
-	puts("  help     [COMMAND]       more about one of these\n");
+	puts("  help     [COMMAND]           more about one of these\n");
 	options_print(COMMON_OPTIONS);
 	puts("\nPORTS are written 3000-3010,8080 or 3000-; an argument that is no ports is the HOST,\n"
 	     "a name or an address (" PORTSCAN_HOST_DEFAULT ").\n\n"
 	     "Exit status: 0 yes (open, found, done), 1 no (closed, none, deadline over), 2 wrong\n"
-	     "usage, 3 an error, 4 no daemon. Where no daemon is, one is started for the command.\n"
+	     "usage, 3 an error, 4 no daemon. Where no daemon is, one is started for the command;\n"
+	     "but leases need the one that all share.\n"
 	     "$" PORTSCAN_SOCKET_VARIABLE " stands for --socket.");
 }
 
-static enum exit_status complain_of_connection(const struct options *options, int r)
+static enum exit_status complain_of_connection(const struct command *command,
+					       const struct options *options, int r)
 {
 	const char *variable = getenv(PORTSCAN_SOCKET_VARIABLE);
 	const char *address = options->socket ? options->socket : variable;
@@ -146,6 +189,9 @@ static enum exit_status complain_of_connection(const struct options *options, in
 	if (options->socket || (variable && *variable))
 		complain("no daemon at %s: %s; start one there, or leave out %s", address,
 			 strerror(-r), options->socket ? "--socket" : "$" PORTSCAN_SOCKET_VARIABLE);
+	else if (command->is_shared && (r == -ENOENT || r == -ECONNREFUSED))
+		complain("no daemon is running, and leases need one that all share; start it with "
+			 "'systemctl start portscand.socket'");
 	else if (r == -ENOENT)
 		complain("no daemon is running and there is no portscand to start; install it, or "
 			 "say with --socket where one listens");
@@ -161,9 +207,10 @@ static enum exit_status run_command(const struct command *command, const struct 
 	enum exit_status status;
 	int r;
 
-	r = portscan_new(&p, options->socket);
+	r = command->is_shared ? portscan_new_shared(&p, options->socket)
+			       : portscan_new(&p, options->socket);
 	if (r < 0)
-		return complain_of_connection(options, r);
+		return complain_of_connection(command, options, r);
 	status = command->run(p, options);
 	portscan_free(p);
 	return status;
@@ -183,31 +230,28 @@ static enum exit_status run(int argc, char **argv)
 {
 	struct options options = { 0 };
 	const struct command *command;
+	struct words words;
 	unsigned given;
-	int n;
 
-	if (options_parse(&options, argc, argv, &given) < 0)
+	if (options_parse(&options, argc, argv, &given, &words) < 0)
 		return EXIT_USAGE;
-	n = argc - optind;
-	argv += optind;
 	if (given & BIT(OPTION_VERSION)) {
 		puts("portscan " VERSION);
 		return EXIT_YES;
 	}
-	if (n == 0 && !(given & BIT(OPTION_HELP))) {
+	if (words.n == 0 && !(given & BIT(OPTION_HELP))) {
 		complain("a command is missing; see 'portscan --help'");
 		return EXIT_USAGE;
 	}
-	if (n == 0 || given & BIT(OPTION_HELP))
-		return run_help(n, argv);
-	if (strcmp(argv[0], "help") == 0)
-		return run_help(n - 1, argv + 1);
+	if (words.n == 0 || given & BIT(OPTION_HELP))
+		return run_help(words.n, words.words);
+	if (strcmp(words.words[0], "help") == 0)
+		return run_help(words.n - 1, words.words + 1);
 
-	command = find_command(argv[0]);
+	command = find_command(words.words[0]);
 	if (!command)
-		return complain_of_command(argv[0]);
-	if (options_check(command, given) < 0 ||
-	    arguments_take(&options, command, n - 1, argv + 1) < 0)
+		return complain_of_command(words.words[0]);
+	if (options_check(command, given) < 0 || arguments_take(&options, command, &words) < 0)
 		return EXIT_USAGE;
 	return run_command(command, &options);
 }

@@ -145,12 +145,19 @@ struct portscan_error {
  * of the host (/run/portscand.sock); and where none of the last two is there, portscand is started
  * for this connection and ends with it: looked for in $PATH and where it was installed, with
  * stdin and stdout from and to /dev/null and a session of its own. It is no child of the
- * caller's: there is no SIGCHLD for it and nothing to wait for.
+ * caller's: there is no SIGCHLD for it and nothing to wait for. It knows of no leases: see
+ * portscan_new_shared().
  * Returns 0; -ENOENT or -ECONNREFUSED when no daemon is there and none could be started; -EINVAL
  * for an empty address; -ENAMETOOLONG; or -errno. Blocks until the daemon has started, or while
  * its queue of connections is full. The caller frees *ret with portscan_free().
  */
 int portscan_new(struct portscan **ret, const char *address);
+
+/*
+ * The same, but starts nothing: for leases, which are only worth something with a daemon that all
+ * share. -ENOENT or -ECONNREFUSED when none is there.
+ */
+int portscan_new_shared(struct portscan **ret, const char *address);
 
 /*
  * A handle on a stream socket that is connected to a daemon. On success the descriptor belongs to
@@ -302,41 +309,6 @@ struct portscan_wait_result {
 int portscan_wait(struct portscan *p, const struct portscan_wait_args *args,
 		  struct portscan_wait_result *ret_result);
 
-struct portscan_who_args {
-	uint16_t port;                   /* required */
-	enum portscan_protocol protocol; /* default both */
-};
-
-/* A socket of this host, as the kernel tells of it. Text that is too long is cut off. */
-struct portscan_socket {
-	enum portscan_protocol protocol;
-	char address[64]; /* its own, with `port` */
-	uint16_t port;
-	char state[16];   /* as ss(8) names it: "LISTEN", "ESTAB", "UNCONN" … */
-	int64_t uid;      /* of the user who made it */
-	int64_t inode;    /* 0: no process has it any more */
-	char cgroup[512]; /* of the process that made it, below the mount point; "": unknown */
-	char unit[256];   /* that systemd runs the cgroup as; "": none, or unknown */
-	/* Of a process that has it. 0 and "": none of the caller's, who isn't root. */
-	int64_t pid;
-	char command[256]; /* with its arguments */
-};
-
-struct portscan_who_result {
-	struct portscan_socket *sockets; /* those that listen first, 1,024 at most */
-	size_t n_sockets;
-};
-
-/*
- * Who has this port of this host? Nobody: there are no sockets. The caller ends *ret_result with
- * portscan_who_result_clear().
- */
-int portscan_who(struct portscan *p, const struct portscan_who_args *args,
-		 struct portscan_who_result *ret_result);
-
-/* Frees the array of sockets; the result is zeroed afterwards. */
-void portscan_who_result_clear(struct portscan_who_result *result);
-
 struct portscan_info_result {
 	char vendor[64];
 	char product[64];
@@ -356,7 +328,7 @@ int portscan_metrics(struct portscan *p, char **ret_text);
 /*
  * Any method by its name, with its parameters as a JSON object (NULL: none). The caller frees
  * *ret_result: the result as JSON text in one line. -EINVAL if `params` is not a JSON object, and
- * then portscan_last_error() says where it is wrong.
+ * then portscan_last_error() says where it is wrong. Descriptors that come along are closed.
  */
 int portscan_call(struct portscan *p, const char *method, const char *params, char **ret_result);
 
@@ -380,14 +352,17 @@ struct portscan_reply {
 	const struct portscan_error *error;
 	/*
 	 * The one of the method called; NULL unless `status` is 0. To keep what it owns (ports,
-	 * sockets, text), move the struct out and leave a zeroed one: what is there when the completion
-	 * returns is freed.
+	 * descriptors, text), move the struct out and leave a zeroed one: what is there when the
+	 * completion returns is freed. Of no meaning for release.
 	 */
 	union {
 		struct portscan_check_result *check;
 		struct portscan_find_result *find;
 		struct portscan_scan_result *scan;
 		struct portscan_wait_result *wait;
+		struct portscan_lease_result *lease;
+		struct portscan_renew_result *renew;
+		struct portscan_leases_result *leases;
 		struct portscan_who_result *who;
 		struct portscan_info_result *info;
 		char **text; /* of metrics, and of call: JSON */
@@ -430,8 +405,6 @@ int portscan_scan_start(struct portscan *p, const struct portscan_scan_args *arg
 			uint64_t *ret_id);
 int portscan_wait_start(struct portscan *p, const struct portscan_wait_args *args,
 			portscan_done_fn *done, void *userdata, uint64_t *ret_id);
-int portscan_who_start(struct portscan *p, const struct portscan_who_args *args,
-		       portscan_done_fn *done, void *userdata, uint64_t *ret_id);
 int portscan_info_start(struct portscan *p, portscan_done_fn *done, void *userdata,
 			uint64_t *ret_id);
 int portscan_metrics_start(struct portscan *p, portscan_done_fn *done, void *userdata,
@@ -445,6 +418,8 @@ int portscan_call_start(struct portscan *p, const char *method, const char *para
  * as the above. Never blocks.
  */
 int portscan_cancel(struct portscan *p, uint64_t id);
+
+#include "portscan_leases.h"
 
 #ifdef __cplusplus
 }

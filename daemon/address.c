@@ -135,3 +135,14 @@ bool address_is_loopback(const union address *address)
 	in = ntohl(address->in.sin_addr.s_addr);
 	return in >> 24 == IN_LOOPBACKNET || in == INADDR_ANY;
 }
+
+union address address_destination(const union address *address)
+{
+	union address result = *address;
+
+	if (address->sa.sa_family == AF_INET && address->in.sin_addr.s_addr == htonl(INADDR_ANY))
+		result.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr))
+		result.in6.sin6_addr = in6addr_loopback;
+	return result;
+}

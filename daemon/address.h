@@ -45,5 +45,8 @@ uint16_t address_port(const union address *address);
 /* An order over family, address, scope and port; 0 if all of them are equal. */
 int address_compare(const union address *a, const union address *b);
 
+/* Where connect() to `address` goes: of the any-addresses that is loopback. */
+union address address_destination(const union address *address);
+
 /* 127.0.0.0/8 and ::1, and the any-addresses, which connect() takes for them. */
 bool address_is_loopback(const union address *address);

@@ -4,6 +4,7 @@
 #include "leases.h"
 #include "log.h"
 #include "message.h"
+#include "peer.h"
 #include "portserver.h"
 #include "request.h"
 #include "server.h"
@@ -17,7 +18,7 @@
 /* What is read and thrown away so that the client gets to see the answer, and no reset. */
 #define DISCARD_MAX (16u * MESSAGE_MAX)
 
-static void connection_go_on(struct connection *connection);
+static void connection_go_on(struct connection *connection, bool is_its_turn);
 
 static void close_batch(struct connection *connection, struct batch *batch)
 {
@@ -49,7 +50,9 @@ void connection_free(struct connection *connection)
 				      leases_now());
 		leases_changed(daemon->leases);
 	}
-	turn_cancel(&connection->turn);
+	turn_deinit(&connection->turn);
+	user_discharge(connection->user, CHARGE_CONNECTIONS);
+	user_unref(connection->user);
 	hangup_unwatch(daemon->hangups, &connection->hangup);
 	ev_io_stop(daemon->loop, &connection->readable);
 	ev_io_stop(daemon->loop, &connection->writable);
@@ -207,8 +210,10 @@ static int work_off_one(struct connection *connection)
 	if (r <= 0)
 		return r;
 	/* Answered in order: not before the last one is. */
-	if (frame.framing == FRAMING_NUL && connection->is_varlink_busy)
+	if (frame.framing == FRAMING_NUL && connection->is_varlink_busy) {
+		connection->blocked_by = BLOCKED_BY_ORDER;
 		return 0;
+	}
 	r = start_message(connection, &frame);
 	return r < 0 ? r : 1;
 }
@@ -233,13 +238,17 @@ static int work_off(struct connection *connection)
 
 	for (int i = 0; i < SLICE && r > 0; i++) {
 		set_throttle(connection);
+		if (connection->is_throttled)
+			connection->blocked_by = BLOCKED_BY_THROTTLE;
 		r = connection->is_throttled ? 0 : work_off_one(connection);
 	}
 	if (r > 0)
 		turn_queue(&connection->daemon->turns, &connection->turn);
 	if (r == -EMSGSIZE) {
 		/* Answered in order too; set_watchers() sees to it that no more is read until then. */
-		if (!connection->is_varlink_busy)
+		if (connection->is_varlink_busy)
+			connection->blocked_by = BLOCKED_BY_ORDER;
+		else
 			refuse_size(connection);
 		return 0;
 	}
@@ -293,12 +302,27 @@ static int set_watchers(struct connection *connection)
 	return 0;
 }
 
-/* Works off input and sends what that brought about. -errno if the connection is broken. */
-static int work(struct connection *connection)
+/* Whether what kept input from being worked off is over. */
+static bool is_unblocked(struct connection *connection)
+{
+	set_throttle(connection);
+	switch (connection->blocked_by) {
+	case BLOCKED_BY_THROTTLE:
+		return !connection->is_throttled;
+	case BLOCKED_BY_ORDER:
+		return !connection->is_varlink_busy;
+	case BLOCKED_BY_NOTHING:
+		break;
+	}
+	return false;
+}
+
+/* In its turn works off input, and sends what that brought about or what that brought about. -errno if the connection is broken. */
+static int work(struct connection *connection, bool is_its_turn)
 {
 	int r = 0;
 
-	if (!connection->is_discarding && !turn_is_queued(&connection->turn))
+	if (is_its_turn && !connection->is_discarding)
 		r = work_off(connection);
 	if (r >= 0)
 		r = output_send(&connection->output, connection->fd);
@@ -306,10 +330,9 @@ static int work(struct connection *connection)
 		return r;
 	resume_deferred(connection);
 	r = output_send(&connection->output, connection->fd);
-	if (connection->is_throttled) {
-		set_throttle(connection);
-		if (!connection->is_throttled)
-			turn_queue(&connection->daemon->turns, &connection->turn);
+	if (is_unblocked(connection)) {
+		connection->blocked_by = BLOCKED_BY_NOTHING;
+		turn_queue(&connection->daemon->turns, &connection->turn);
 	}
 	return r;
 }
@@ -318,14 +341,14 @@ static int work(struct connection *connection)
  * After anything has happened: works, and sees to what comes next. Frees the connection if it
  * is over, or broken.
  */
-static void connection_go_on(struct connection *connection)
+static void connection_go_on(struct connection *connection, bool is_its_turn)
 {
 	int r;
 
 	if (connection->is_working)
 		return;
 	connection->is_working = true;
-	r = work(connection);
+	r = work(connection, is_its_turn);
 	connection->is_working = false;
 
 	if (r >= 0 && is_over(connection)) {
@@ -366,24 +389,28 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	struct connection *connection = container_of(watcher, struct connection, readable);
 
-	(void)loop;
 	(void)revents;
-	if (receive(connection) < 0)
+	if (receive(connection) < 0) {
 		connection_free(connection);
-	else
-		connection_go_on(connection);
+		return;
+	}
+	if (connection->is_discarding)
+		return;
+	/* What came is worked off in turn, and no more is read until then. */
+	ev_io_stop(loop, watcher);
+	turn_queue(&connection->daemon->turns, &connection->turn);
 }
 
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int revents)
 {
 	(void)loop;
 	(void)revents;
-	connection_go_on(container_of(watcher, struct connection, writable));
+	connection_go_on(container_of(watcher, struct connection, writable), false);
 }
 
 static void on_turn(struct turn *turn)
 {
-	connection_go_on(container_of(turn, struct connection, turn));
+	connection_go_on(container_of(turn, struct connection, turn), true);
 }
 
 static void on_hangup(struct hangup *hangup)
@@ -396,13 +423,20 @@ int connection_new(struct connection **ret_connection, struct daemon *daemon, in
 	struct connection *connection = calloc(1, sizeof(*connection));
 	struct ucred peer = { .uid = (uid_t)-1 };
 	socklen_t size = sizeof(peer);
+	int r;
 
-	if (!connection) {
-		close(fd);
-		return -ENOMEM;
-	}
 	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-	connection->uid = peer.uid;
+	if (connection)
+		connection->user = user_get(&daemon->users, peer.uid);
+	r = connection && connection->user
+		    ? user_charge(&daemon->users, connection->user, CHARGE_CONNECTIONS)
+		    : -ENOMEM;
+	if (r < 0) {
+		close(fd);
+		user_unref(connection ? connection->user : NULL);
+		free(connection);
+		return r;
+	}
 	connection->pid = peer.pid;
 	connection->daemon = daemon;
 	connection->fd = fd;
@@ -413,7 +447,7 @@ int connection_new(struct connection **ret_connection, struct daemon *daemon, in
 	list_init(&connection->batches);
 	list_init(&connection->leases);
 	output_init(&connection->output);
-	turn_init(&connection->turn, on_turn);
+	turn_init(&connection->turn, connection->user, on_turn);
 	ev_io_init(&connection->readable, on_readable, fd, EV_READ);
 	ev_io_init(&connection->writable, on_writable, fd, EV_WRITE);
 	ev_io_start(daemon->loop, &connection->readable);
@@ -434,7 +468,7 @@ void connection_shut_down(struct connection *connection)
 	turn_cancel(&connection->turn);
 	end_input(connection);
 	connection->is_working = false;
-	connection_go_on(connection);
+	connection_go_on(connection, false);
 }
 
 struct buffer *connection_answer_begin(struct connection *connection, struct batch *batch)
@@ -456,10 +490,18 @@ void connection_request_ended(struct connection *connection, struct batch *batch
 		batch->n_under_way--;
 		end_batch_if_done(connection, batch);
 	}
-	connection_go_on(connection);
+	connection_go_on(connection, false);
 }
 
 void connection_flush(struct connection *connection)
 {
-	connection_go_on(connection);
+	connection_go_on(connection, false);
+}
+
+bool connection_is_trusted(const struct connection *connection)
+{
+	uid_t uid = connection->user->uid;
+
+	return uid == 0 || uid == geteuid() ||
+	       peer_is_in_group(connection->fd, connection->daemon->trusted_group);
 }

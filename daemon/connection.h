@@ -11,6 +11,7 @@
 #include "output.h"
 #include "protocol.h"
 #include "turn.h"
+#include "user.h"
 
 #include <ev.h>
 #include <stdbool.h>
@@ -28,11 +29,18 @@ struct batch {
 	struct buffer answers;
 };
 
+/* Why there is input that is not worked off, though its turn has come. */
+enum blocked_by {
+	BLOCKED_BY_NOTHING,
+	BLOCKED_BY_THROTTLE,
+	BLOCKED_BY_ORDER,
+};
+
 struct connection {
 	struct list link; /* server::connections */
 	struct daemon *daemon;
 	int fd;
-	uid_t uid; /* of the client, as of its connect() */
+	struct user *user; /* of the client, as of its connect() */
 	pid_t pid;
 	ev_io readable, writable;
 	struct hangup hangup;
@@ -49,13 +57,15 @@ struct connection {
 	bool is_input_ended; /* the client has half-closed, or is not listened to any more */
 	bool is_discarding;  /* what still comes in is of no interest */
 	bool is_throttled;
+	enum blocked_by blocked_by;
 	bool is_working;      /* answers are sent at the end of it, all at once */
 	bool is_varlink_busy; /* Varlink calls are answered in order: one at a time */
 	bool ends_daemon;     /* it was handed to the daemon at its start */
 };
 
 /*
- * Takes over `fd`, connected and nonblocking, even on failure. 0 or -ENOMEM.
+ * Takes over `fd`, connected and nonblocking, even on failure. 0; -ENOMEM; or -EDQUOT if the
+ * client's user has as many connections as one may.
  */
 int connection_new(struct connection **ret_connection, struct daemon *daemon, int fd);
 
@@ -76,6 +86,9 @@ void connection_request_ended(struct connection *connection, struct batch *batch
 
 /* Sends what was appended, unless that is going to happen anyway. May free the connection. */
 void connection_flush(struct connection *connection);
+
+/* Whether the client may probe foreign hosts, as of its connect(): root, our user, or the group. */
+bool connection_is_trusted(const struct connection *connection);
 
 /* Whether the client is behind with reading. */
 bool connection_is_behind(const struct connection *connection);

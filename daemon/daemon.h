@@ -4,14 +4,19 @@
 
 #include "cgroup.h"
 #include "config.h"
+#include "descriptors.h"
 #include "hangup.h"
 #include "metrics.h"
 #include "probe.h"
 #include "resolver.h"
 #include "sockdiag.h"
 #include "turn.h"
+#include "user.h"
 
 #include <ev.h>
+
+/* Besides root and the daemon's own user. */
+#define TRUSTED_GROUP "portscan"
 
 struct leases;
 struct server;
@@ -19,7 +24,10 @@ struct server;
 struct daemon {
 	struct config config;
 	struct ev_loop *loop;
+	struct descriptors descriptors;
 	struct turns turns;
+	struct users users;
+	gid_t trusted_group; /* whose members may probe foreign hosts; -1: there is none */
 	struct prober *prober;
 	struct resolver *resolver;
 	struct hangups *hangups;
@@ -28,6 +36,6 @@ struct daemon {
 	struct leases *leases; /* NULL: one client's own daemon has none */
 	struct server *server;
 	struct metrics metrics;
-	ev_tstamp started;
+	double started; /* see monotonic_now() */
 	bool is_stopping;
 };

@@ -219,6 +219,7 @@ static int start_sweep(struct find *find, enum via via)
 	struct daemon *daemon = find->request->daemon;
 	struct sweep_config config = {
 		.turns = &daemon->turns,
+		.user = find->request->connection->user,
 		.prober = daemon->prober,
 		.sockdiag = daemon->sockdiag,
 		.via = via,

@@ -93,8 +93,8 @@ struct lease {
 };
 
 /*
- * What comes from outside. No op may call back into the table. `lease` is only valid during the
- * call; in hold() it has those of its ports that are held already.
+ * What comes from outside. No op may call back into the table, but to ask for a user's charge.
+ * `lease` is only valid during the call; in hold() it has those of its ports that are held already.
  */
 struct lease_ops {
 	/*

@@ -160,7 +160,7 @@ static void send_lease(struct request *request, struct lease *lease, bool is_new
 	int r = 0;
 
 	if (passes_fds(request))
-		r = leases_descriptors(lease, params->listen, fds, ports, &result.n_fds);
+		r = leases_descriptors(leases, lease, params->listen, fds, ports, &result.n_fds);
 	if (r >= 0)
 		r = lease_text_init(&text, lease, leases_now());
 	if (r < 0) {
@@ -185,7 +185,7 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 	const struct lease_params *params = request->params;
 	struct connection *connection = request->connection;
 	struct lease_request wanted = {
-		.uid = connection->uid,
+		.uid = connection->user->uid,
 		.pid = params->pid ? params->pid : connection->pid,
 		.ports = params->ports.ranges,
 		.n_ports = params->ports.n_ranges,
@@ -199,7 +199,7 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 		.name = params->name,
 		.address = params->address ? params->address : "*",
 		.ttl_ms = params->ttl_ms,
-		.limit = connection->uid == 0 ? 0 : request->daemon->config.leases_per_user,
+		.limit = connection->user->uid == 0 ? 0 : request->daemon->config.leases_per_user,
 		.passes = passes_fds(request),
 		.owner = params->until == UNTIL_CONNECTION ? &connection->leases : NULL,
 	};

@@ -27,9 +27,9 @@ static struct lease *find_lease(struct request *request, const char *text)
 	if (lease_id_parse(text, &id) >= 0) {
 		struct lease_table *table = leases_table(request->daemon->leases);
 
-		lease = request->connection->uid == 0
+		lease = request->connection->user->uid == 0
 				? lease_table_find(table, id)
-				: lease_table_find_for(table, id, request->connection->uid);
+				: lease_table_find_for(table, id, request->connection->user->uid);
 	}
 	if (!lease)
 		request_fail(request, ERROR_NO_SUCH_LEASE, json_pack("{ss}", "lease", text),
@@ -103,7 +103,7 @@ static void reply_leases(struct request *request)
 {
 	const struct leases_params *params = request->params;
 	struct lease_table *table = leases_table(request->daemon->leases);
-	uid_t uid = request->connection->uid;
+	uid_t uid = request->connection->user->uid;
 	bool sees_all = uid == 0 && params->all;
 	size_t n_max = count(table), n = 0;
 	struct lease_text *texts = calloc(n_max + 1, sizeof(*texts));

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+struct config;
 struct daemon;
 struct leases;
 
@@ -20,6 +21,9 @@ struct leases;
  */
 int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed *passed);
 void leases_free(struct leases *leases);
+
+/* Another pool and quarantine from now on. 0 or -ENOMEM. */
+int leases_configure(struct leases *leases, const struct config *config);
 
 /* Milliseconds of CLOCK_BOOTTIME. */
 int64_t leases_now(void);
@@ -60,8 +64,9 @@ void leases_look_cancel(struct leases_look *look);
  * already, or has the socket of an exclusive one; -EMSGSIZE: they are more; -errno.
  */
 #define LEASES_FDS_MAX 253
-int leases_descriptors(struct lease *lease, bool listening, int fds[static LEASES_FDS_MAX],
-		       uint16_t ports[static LEASES_FDS_MAX], size_t *ret_n);
+int leases_descriptors(struct leases *leases, struct lease *lease, bool listening,
+		       int fds[static LEASES_FDS_MAX], uint16_t ports[static LEASES_FDS_MAX],
+		       size_t *ret_n);
 
 /* They are with the client now: of an exclusive port the daemon keeps none. */
 void leases_handed_over(struct leases *leases, struct lease *lease);

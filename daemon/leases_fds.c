@@ -5,22 +5,29 @@
 /* Clients that wait to be accepted, as in listen(2). */
 #define BACKLOG 4096
 
-struct descriptors {
+/* What is passed. */
+struct passing {
+	const struct descriptors *descriptors;
 	int *fds;
 	uint16_t *ports;
 	size_t n;
 };
 
-static int append(struct descriptors *descriptors, int fd, uint16_t port)
+static int append(struct passing *passing, int fd, uint16_t port)
 {
 	if (fd < 0)
 		return -errno;
-	if (descriptors->n == LEASES_FDS_MAX) {
+	if (passing->n == LEASES_FDS_MAX) {
 		close(fd);
 		return -EMSGSIZE;
 	}
-	descriptors->fds[descriptors->n] = fd;
-	descriptors->ports[descriptors->n++] = port;
+	/* It may be long until the client reads. */
+	if (descriptors_left(passing->descriptors, fd) == 0) {
+		close(fd);
+		return -EMFILE;
+	}
+	passing->fds[passing->n] = fd;
+	passing->ports[passing->n++] = port;
 	return 0;
 }
 
@@ -40,7 +47,7 @@ static int open_beside(const struct lease *lease, uint16_t port, struct holder *
 }
 
 static int add_port(const struct lease *lease, const struct lease_port *port, bool listening,
-		    struct descriptors *descriptors)
+		    struct passing *passing)
 {
 	struct holding *holding = port->holder;
 	struct holder beside = HOLDER_INIT, *holder = &beside;
@@ -59,27 +66,30 @@ static int add_port(const struct lease *lease, const struct lease_port *port, bo
 		r = holder_hand_over(holder);
 	n = holder_fds(holder, fds);
 	for (unsigned i = 0; i < n && r >= 0; i++)
-		r = append(descriptors, fcntl(fds[i], F_DUPFD_CLOEXEC, 3), port->port);
+		r = append(passing, fcntl(fds[i], F_DUPFD_CLOEXEC, 3), port->port);
 	holder_deinit(&beside);
 	return r;
 }
 
-int leases_descriptors(struct lease *lease, bool listening, int fds[static LEASES_FDS_MAX],
-		       uint16_t ports[static LEASES_FDS_MAX], size_t *ret_n)
+int leases_descriptors(struct leases *leases, struct lease *lease, bool listening,
+		       int fds[static LEASES_FDS_MAX], uint16_t ports[static LEASES_FDS_MAX],
+		       size_t *ret_n)
 {
-	struct descriptors descriptors = { .fds = fds, .ports = ports };
+	struct passing passing = { .descriptors = &leases->daemon->descriptors,
+				   .fds = fds,
+				   .ports = ports };
 	int r = 0;
 
 	if (lease->hold == LEASE_UNHELD || (listening && lease->protocol == LEASE_UDP))
 		return -EOPNOTSUPP;
 	for (size_t i = 0; i < lease->n_ports && r >= 0; i++)
-		r = add_port(lease, &lease->ports[i], listening, &descriptors);
+		r = add_port(lease, &lease->ports[i], listening, &passing);
 	if (r < 0) {
-		while (descriptors.n > 0)
-			close(descriptors.fds[--descriptors.n]);
+		while (passing.n > 0)
+			close(passing.fds[--passing.n]);
 		return r;
 	}
-	*ret_n = descriptors.n;
+	*ret_n = passing.n;
 	return 0;
 }
 

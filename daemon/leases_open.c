@@ -35,17 +35,28 @@ static void leases_freep(struct leases **leases)
 	leases_free(*leases);
 }
 
-static int open_table(struct leases *leases)
+static struct lease_config table_config(const struct config *config)
 {
-	const struct config *config = &leases->daemon->config;
-	struct lease_config table_config = {
+	return (struct lease_config){
 		.pool = config->pool.ranges,
 		.n_pool = config->pool.n_ranges,
 		.quarantine_ms = config->quarantine_ms,
 		.claim_grace_ms = CLAIM_GRACE_MS,
 	};
+}
 
-	return lease_table_new(&leases->table, &table_config, &leases_ops, leases);
+static int open_table(struct leases *leases)
+{
+	struct lease_config config = table_config(&leases->daemon->config);
+
+	return lease_table_new(&leases->table, &config, &leases_ops, leases);
+}
+
+int leases_configure(struct leases *leases, const struct config *config)
+{
+	struct lease_config changed = table_config(config);
+
+	return lease_table_configure(leases->table, &changed);
 }
 
 static int open_directory(const char *path)

@@ -4,6 +4,22 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Whether its sockets may be kept: by users but root at most half of what the others leave. */
+static bool may_keep(const struct leases *leases, const struct lease *lease,
+		     const struct holding *holding)
+{
+	size_t own = lease->uid == 0
+			     ? 0
+			     : lease_table_charge(leases->table, lease->uid) + lease->n_ports;
+	int fds[2];
+	unsigned n = holding ? holder_fds(&holding->holder, fds) : 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (descriptors_left(&leases->daemon->descriptors, fds[i]) <= own)
+			return false;
+	return true;
+}
+
 static int hold(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder)
 {
 	struct leases *leases = userdata;
@@ -16,6 +32,10 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 	r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
 	if (r < 0)
 		return r;
+	if (!may_keep(leases, lease, holding)) {
+		holding_free(holding);
+		return -EMFILE;
+	}
 	bitmap_unset(&leases->taken, port);
 	*ret_holder = holding;
 	return 0;

@@ -6,8 +6,9 @@
 static int mark(struct listing *listing, const union address *address,
 		const struct sockdiag_socket *sockets, size_t n_sockets)
 {
-	int family = address->sa.sa_family;
-	const void *bytes = address_bytes(address);
+	union address to = address_destination(address);
+	int family = to.sa.sa_family;
+	const void *bytes = address_bytes(&to);
 	int interface = sockdiag_address_interface(listing->sockdiag, family, bytes);
 
 	if (interface < 0)

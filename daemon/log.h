@@ -26,7 +26,7 @@ void log_write(int priority, const char *format, ...) _printf_(2, 3);
 
 /*
  * For what clients can cause again and again: all zeroes to begin with. True at most once in
- * five seconds; `now` is the loop's time in seconds.
+ * five seconds; `now` is in seconds, see monotonic_now().
  */
 struct log_limit {
 	double next;

@@ -26,6 +26,7 @@ int look_start(struct look *look, struct request *request, const struct address_
 {
 	struct sweep_config config = {
 		.turns = &request->daemon->turns,
+		.user = request->connection->user,
 		.prober = request->daemon->prober,
 		.sockdiag = request->daemon->sockdiag,
 		.via = via,

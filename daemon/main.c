@@ -1,26 +1,71 @@
+#include "clock.h"
 #include "daemon.h"
 #include "leases.h"
 #include "log.h"
+#include "request.h"
 #include "server.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 /* Seconds that clients have to take their last answers. */
 #define STOP_PATIENCE 1.5
-/* Descriptors that probes leave to clients, name servers and ourselves: a quarter, at most this. */
-#define RESERVE_MAX 3072u
 
 struct watchers {
 	struct daemon *daemon;
-	ev_signal terminate, interrupt;
+	int argc;
+	char **argv;
+	ev_signal terminate, interrupt, hangup;
 	ev_timer patience, watchdog;
 };
+
+/* "%s/NAME" in the user's runtime directory, or the host's; NULL if there is none. */
+static const char *default_path(char *space, size_t size, const char *of_the_host, const char *name)
+{
+	const char *directory = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		return of_the_host;
+	if (!directory || (size_t)snprintf(space, size, "%s/%s", directory, name) >= size)
+		return NULL;
+	return space;
+}
+
+/* What neither file nor command line says. 0 or -ENOMEM. */
+static int set_defaults(struct config *config)
+{
+	const char *runtime_dir = getenv("RUNTIME_DIRECTORY");
+	char space[PATH_MAX];
+	const char *path;
+
+	path = default_path(space, sizeof(space), SOCKET_OF_THE_HOST, SOCKET_NAME);
+	if (config->n_sockets == 0 && path) {
+		config->sockets[0] = strdup(path);
+		if (!config->sockets[0])
+			return -ENOMEM;
+		config->n_sockets = 1;
+	}
+	path = runtime_dir ? runtime_dir
+			   : default_path(space, sizeof(space), RUNTIME_DIR_OF_THE_HOST,
+					  RUNTIME_DIR_NAME);
+	if (!config->runtime_dir && path) {
+		config->runtime_dir = strdup(path);
+		if (!config->runtime_dir)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void set_limits(struct daemon *daemon, const struct config *config)
+{
+	daemon->users.limits[CHARGE_CONNECTIONS] = config->connections_per_user;
+	daemon->users.limits[CHARGE_REQUESTS] = config->requests_per_user;
+}
 
 static void stop(struct watchers *watchers)
 {
@@ -49,6 +94,44 @@ static void on_interrupt(struct ev_loop *loop, ev_signal *watcher, int revents)
 	stop(container_of(watcher, struct watchers, interrupt));
 }
 
+/* What can be changed while clients are served. The rest is told of. */
+static void apply(struct daemon *daemon, struct config *config)
+{
+	struct config *old = &daemon->config;
+
+	log_open(config->log_priority < 0 ? LOG_INFO : config->log_priority);
+	prober_set_window(daemon->prober, config->window);
+	set_limits(daemon, config);
+	if (daemon->leases && leases_configure(daemon->leases, config) < 0)
+		log_warning("out of memory: the pool stays as it was");
+	if (config->runtime_dir && old->runtime_dir &&
+	    strcmp(config->runtime_dir, old->runtime_dir) != 0)
+		log_notice("another runtime-dir takes a restart");
+	config_deinit(old);
+	*old = *config;
+	*config = (struct config){ 0 };
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int revents)
+{
+	struct watchers *watchers = container_of(watcher, struct watchers, hangup);
+	_cleanup_(config_deinit)
+	struct config config = { 0 };
+
+	(void)loop;
+	(void)revents;
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)monotonic_us());
+	/* A mistake has been logged, and what was in force stays. */
+	if (config_load(&config, watchers->argc, watchers->argv) > 0 &&
+	    set_defaults(&config) >= 0) {
+		apply(watchers->daemon, &config);
+		log_info("read the configuration again");
+	} else {
+		log_warning("the configuration stays as it was");
+	}
+	sd_notify(0, "READY=1");
+}
+
 static void on_patience(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	(void)watcher;
@@ -64,6 +147,21 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int revents)
 	sd_notify(0, "WATCHDOG=1");
 }
 
+/*
+ * Until somebody listens to them signals wait: who ends or reloads a daemon that is only starting
+ * means the same as later on.
+ */
+static void hold_signals(int how)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(how, &signals, NULL);
+}
+
 static void start_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
@@ -71,8 +169,11 @@ static void start_watchers(struct watchers *watchers)
 
 	ev_signal_init(&watchers->terminate, on_terminate, SIGTERM);
 	ev_signal_init(&watchers->interrupt, on_interrupt, SIGINT);
+	ev_signal_init(&watchers->hangup, on_hangup, SIGHUP);
+	ev_signal_start(loop, &watchers->hangup);
 	ev_signal_start(loop, &watchers->terminate);
 	ev_signal_start(loop, &watchers->interrupt);
+	hold_signals(SIG_UNBLOCK);
 	ev_timer_init(&watchers->patience, on_patience, STOP_PATIENCE, 0.);
 	ev_timer_init(&watchers->watchdog, on_watchdog, 0., 0.);
 	if (sd_watchdog_enabled(0, &interval_us) > 0) {
@@ -87,26 +188,11 @@ static void stop_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
 
+	ev_signal_stop(loop, &watchers->hangup);
 	ev_signal_stop(loop, &watchers->terminate);
 	ev_signal_stop(loop, &watchers->interrupt);
 	ev_timer_stop(loop, &watchers->patience);
 	ev_timer_stop(loop, &watchers->watchdog);
-}
-
-/* As many descriptors as we may have; returns how many of them probes may use. */
-static unsigned raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-	unsigned n, reserve;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 512;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		getrlimit(RLIMIT_NOFILE, &limit);
-	n = limit.rlim_cur > 1u << 20 ? 1u << 20 : (unsigned)limit.rlim_cur;
-	reserve = n / 4 < RESERVE_MAX ? n / 4 : RESERVE_MAX;
-	return n - reserve;
 }
 
 /* A descriptor below 3 that is closed would be given to a socket, and be written to as stderr. */
@@ -121,45 +207,38 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-/* "%s/NAME" in the user's runtime directory, or the host's; NULL if there is none. */
-static const char *default_path(char *space, size_t size, const char *of_the_host, const char *name)
+/*
+ * From the file alone: name services may block, and the libraries they load would be a fifth of
+ * what an idle daemon has in memory. -1 for none.
+ */
+static gid_t find_group(void)
 {
-	const char *directory = getenv("XDG_RUNTIME_DIR");
+	FILE *file = fopen("/etc/group", "re");
+	const struct group *group;
+	gid_t gid = (gid_t)-1;
 
-	if (geteuid() == 0)
-		return of_the_host;
-	if (!directory || (size_t)snprintf(space, size, "%s/%s", directory, name) >= size)
-		return NULL;
-	return space;
-}
-
-static void set_defaults(struct config *config)
-{
-	static char socket_path[128], runtime_path[PATH_MAX];
-
-	if (config->n_sockets == 0) {
-		config->sockets[0] = default_path(socket_path, sizeof(socket_path),
-						  SOCKET_OF_THE_HOST, SOCKET_NAME);
-		config->n_sockets = config->sockets[0] ? 1 : 0;
-	}
-	if (!config->runtime_dir)
-		config->runtime_dir = getenv("RUNTIME_DIRECTORY");
-	if (!config->runtime_dir)
-		config->runtime_dir = default_path(runtime_path, sizeof(runtime_path),
-						   RUNTIME_DIR_OF_THE_HOST, RUNTIME_DIR_NAME);
+	while (file && gid == (gid_t)-1 && (group = fgetgrent(file)))
+		if (strcmp(group->gr_name, TRUSTED_GROUP) == 0)
+			gid = group->gr_gid;
+	if (file)
+		fclose(file);
+	return gid;
 }
 
 static int open_daemon(struct daemon *daemon)
 {
-	unsigned max_sockets = raise_descriptor_limit();
 	int r;
 
+	descriptors_init(&daemon->descriptors);
 	daemon->loop = ev_loop_new(EVFLAG_AUTO);
 	if (!daemon->loop)
 		return -ENOMEM;
-	daemon->started = ev_time();
+	daemon->started = monotonic_now();
+	users_init(&daemon->users);
+	set_limits(daemon, &daemon->config);
+	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
-	r = prober_new(&daemon->prober, daemon->loop, max_sockets, daemon->config.window);
+	r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->config.window);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);
 	if (r >= 0)
@@ -211,15 +290,17 @@ static void close_daemon(struct daemon *daemon)
 	ev_loop_destroy(daemon->loop);
 }
 
-static void serve(struct daemon *daemon)
+static void serve(struct daemon *daemon, int argc, char *argv[])
 {
-	struct watchers watchers = { .daemon = daemon };
+	struct watchers watchers = { .daemon = daemon, .argc = argc, .argv = argv };
 
 	start_watchers(&watchers);
 	server_start(daemon->server);
 	sd_notifyf(0, "READY=1\nSTATUS=Serving %s", server_description(daemon->server));
 	log_info("serving %s", server_description(daemon->server));
 	ev_run(daemon->loop, 0);
+	/* Who asks twice gets the same answer. */
+	hold_signals(SIG_BLOCK);
 	stop_watchers(&watchers);
 }
 
@@ -228,8 +309,10 @@ int main(int argc, char *argv[])
 	struct daemon daemon = { 0 };
 	int r;
 
+	hold_signals(SIG_BLOCK);
 	open_standard_descriptors();
-	r = config_parse(&daemon.config, argc, argv);
+	log_open(LOG_INFO);
+	r = config_load(&daemon.config, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
 	log_open(daemon.config.log_priority < 0 ? LOG_INFO : daemon.config.log_priority);
@@ -237,15 +320,15 @@ int main(int argc, char *argv[])
 	/* LimitFSIZE=: a journal that can't grow is told of by write(). */
 	signal(SIGXFSZ, SIG_IGN);
 
-	set_defaults(&daemon.config);
-
-	r = open_daemon(&daemon);
+	r = set_defaults(&daemon.config);
+	if (r >= 0)
+		r = open_daemon(&daemon);
 	if (r < 0)
 		log_error("can't start: %s", strerror(-r));
 	if (r >= 0)
 		r = open_service(&daemon);
 	if (r >= 0)
-		serve(&daemon);
+		serve(&daemon, argc, argv);
 	close_daemon(&daemon);
 	return r < 0 ? 1 : 0;
 }

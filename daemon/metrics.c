@@ -1,5 +1,6 @@
 #include "metrics.h"
 
+#include "clock.h"
 #include "daemon.h"
 #include "leases.h"
 #include "methods.h"
@@ -109,6 +110,6 @@ int metrics_put(struct buffer *buffer, const struct daemon *daemon)
 	if (r >= 0)
 		r = openmetrics_put_gauge(buffer, "uptime_seconds",
 					  "Time since the daemon started.",
-					  ev_time() - daemon->started);
+					  monotonic_now() - daemon->started);
 	return r < 0 ? r : buffer_puts(buffer, "# EOF\n");
 }

@@ -38,13 +38,13 @@ void portserver_answer(struct connection *connection, const char *data, size_t s
 {
 	struct daemon *daemon = connection->daemon;
 	struct lease_request request = {
-		.uid = connection->uid,
+		.uid = connection->user->uid,
 		.count = 1,
 		.protocol = LEASE_BOTH,
 		.hold = LEASE_UNHELD,
 		.until = LEASE_PROCESS,
 		.address = "*",
-		.limit = connection->uid == 0 ? 0 : daemon->config.leases_per_user,
+		.limit = connection->user->uid == 0 ? 0 : daemon->config.leases_per_user,
 	};
 	struct lease *lease;
 	int r = daemon->leases ? parse_pid(data, size, &request.pid) : -EOPNOTSUPP;

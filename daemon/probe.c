@@ -9,6 +9,7 @@
 
 struct prober {
 	struct ev_loop *loop;
+	const struct descriptors *descriptors;
 	unsigned max_sockets, n_sockets;
 	unsigned window;
 	int idle[2];         /* a socket that can be used again: IPv4, IPv6 */
@@ -55,15 +56,16 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 		wake_first(&waiters);
 }
 
-int prober_new(struct prober **ret_prober, struct ev_loop *loop, unsigned max_sockets,
-	       unsigned window)
+int prober_new(struct prober **ret_prober, struct ev_loop *loop,
+	       const struct descriptors *descriptors, unsigned window)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
 	if (!prober)
 		return -ENOMEM;
 	prober->loop = loop;
-	prober->max_sockets = max_sockets;
+	prober->descriptors = descriptors;
+	prober->max_sockets = descriptors_for_probes(descriptors);
 	prober->window = window;
 	prober->idle[0] = prober->idle[1] = -EBADF;
 	list_init(&prober->waiters);
@@ -80,6 +82,11 @@ void prober_free(struct prober *prober)
 	closep(&prober->idle[0]);
 	closep(&prober->idle[1]);
 	free(prober);
+}
+
+void prober_set_window(struct prober *prober, unsigned window)
+{
+	prober->window = window;
 }
 
 const struct prober_counters *prober_counters(const struct prober *prober)
@@ -239,8 +246,21 @@ static enum outcome count(struct prober *prober, enum outcome outcome)
 	return outcome;
 }
 
-enum outcome prober_connect(struct prober *prober, const union address *address, int *ret_fd,
-			    int *ret_error)
+/*
+ * Half of what the others leave: so there is always something left for the next user. Root's are
+ * the host's own.
+ */
+static bool has_share(const struct prober *prober, const struct user *user, int fd)
+{
+	unsigned left = descriptors_left(prober->descriptors, fd);
+
+	if (left > prober->max_sockets - prober->n_sockets)
+		left = prober->max_sockets - prober->n_sockets;
+	return user->uid == 0 ? left > 0 : user->charges[CHARGE_PROBES] < left;
+}
+
+enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
+			    int *ret_fd, int *ret_error)
 {
 	enum outcome outcome;
 	int fd = -EBADF, r;
@@ -256,9 +276,14 @@ enum outcome prober_connect(struct prober *prober, const union address *address,
 		/* On this host the reset, or the handshake, is over by now. */
 		outcome = ask(fd, address, ret_error);
 
-	if (outcome == OUTCOME_PENDING) {
+	if (outcome == OUTCOME_PENDING && has_share(prober, user, fd)) {
+		user->charges[CHARGE_PROBES]++;
 		*ret_fd = fd;
 		return outcome;
+	}
+	if (outcome == OUTCOME_PENDING) {
+		outcome = OUTCOME_STARVED;
+		*ret_error = EMFILE;
 	}
 	if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
 		keep_socket(prober, address->sa.sa_family, fd);
@@ -269,13 +294,14 @@ enum outcome prober_connect(struct prober *prober, const union address *address,
 	return count(prober, outcome);
 }
 
-enum outcome prober_collect(struct prober *prober, const union address *address, int fd,
-			    int *ret_error)
+enum outcome prober_collect(struct prober *prober, struct user *user, const union address *address,
+			    int fd, int *ret_error)
 {
 	enum outcome outcome = ask(fd, address, ret_error);
 
 	if (outcome == OUTCOME_PENDING)
 		return outcome;
+	user_discharge(user, CHARGE_PROBES);
 	if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
 	else
@@ -284,13 +310,15 @@ enum outcome prober_collect(struct prober *prober, const union address *address,
 	return count(prober, outcome);
 }
 
-void prober_abandon(struct prober *prober, int fd)
+void prober_abandon(struct prober *prober, struct user *user, int fd)
 {
+	user_discharge(user, CHARGE_PROBES);
 	close_socket(prober, fd);
 }
 
-void prober_expire(struct prober *prober, int fd)
+void prober_expire(struct prober *prober, struct user *user, int fd)
 {
+	user_discharge(user, CHARGE_PROBES);
 	close_socket(prober, fd);
 	count(prober, OUTCOME_TIMEOUT);
 }

@@ -6,8 +6,10 @@
 #pragma once
 
 #include "address.h"
+#include "descriptors.h"
 #include "list.h"
 #include "outcome.h"
+#include "user.h"
 
 #include <ev.h>
 
@@ -32,29 +34,34 @@ struct prober_waiter {
 struct host_window;
 
 /*
- * `max_sockets`: so many at once in all; `window`: so many to one foreign host. 0 or -errno.
+ * `window`: so many probes at once to one foreign host; the number of all follows from
+ * `descriptors`, which stay the caller's. 0 or -errno.
  */
-int prober_new(struct prober **ret_prober, struct ev_loop *loop, unsigned max_sockets,
-	       unsigned window);
+int prober_new(struct prober **ret_prober, struct ev_loop *loop,
+	       const struct descriptors *descriptors, unsigned window);
 void prober_free(struct prober *prober);
+
+/* Another window from now on. */
+void prober_set_window(struct prober *prober, unsigned window);
 
 const struct prober_counters *prober_counters(const struct prober *prober);
 
 /*
- * Starts a connection to `address`. On this host the verdict is there at once. OUTCOME_PENDING:
+ * Starts a connection to `address` for `user`, who is charged for it while it is pending: at most
+ * half of what the others leave, but for root. On this host the verdict is there at once. OUTCOME_PENDING:
  * *ret_fd is to be watched for writing, then prober_collect() or prober_abandon() takes it back.
  * OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an errno. Never blocks.
  */
-enum outcome prober_connect(struct prober *prober, const union address *address, int *ret_fd,
-			    int *ret_error);
+enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
+			    int *ret_fd, int *ret_error);
 
 /* The verdict on a pending probe of `address`; unless that is OUTCOME_PENDING, fd is closed. */
-enum outcome prober_collect(struct prober *prober, const union address *address, int fd,
-			    int *ret_error);
+enum outcome prober_collect(struct prober *prober, struct user *user, const union address *address,
+			    int fd, int *ret_error);
 
 /* Ends a pending probe without a verdict, or with the one that its time is over. */
-void prober_abandon(struct prober *prober, int fd);
-void prober_expire(struct prober *prober, int fd);
+void prober_abandon(struct prober *prober, struct user *user, int fd);
+void prober_expire(struct prober *prober, struct user *user, int fd);
 
 /*
  * Calls waiter->ready() once a socket came free, in the order of waiting, or after some

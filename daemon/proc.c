@@ -95,7 +95,7 @@ static void enter_process(struct proc_walk *walk, const char *name)
 	process_fd = openat(dirfd(walk->processes), name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (process_fd < 0 || fstat(process_fd, &status) < 0)
 		return;
-	if (walk->asker != 0 && status.st_uid != walk->asker)
+	if (walk->user->uid != 0 && status.st_uid != walk->user->uid)
 		return;
 	fd = openat(process_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -147,7 +147,7 @@ int proc_walk_start(struct proc_walk *walk, struct proc_socket *sockets, size_t 
 		return -errno;
 	walk->sockets = sockets;
 	walk->n_sockets = n_sockets;
-	turn_init(&walk->turn, on_turn);
+	turn_init(&walk->turn, walk->user, on_turn);
 	turn_queue(walk->turns, &walk->turn);
 	return 0;
 }
@@ -156,7 +156,7 @@ void proc_walk_deinit(struct proc_walk *walk)
 {
 	if (!walk->processes)
 		return;
-	turn_cancel(&walk->turn);
+	turn_deinit(&walk->turn);
 	leave_process(walk);
 	closedir(walk->processes);
 	walk->processes = NULL;

@@ -23,7 +23,7 @@ struct proc_socket {
 /* A walk through /proc. */
 struct proc_walk {
 	struct turns *turns;
-	uid_t asker; /* told of processes of this user alone; root of all */
+	struct user *user; /* who asks: told of own processes alone; root of all */
 	/* Every process was looked at. The walk may be freed here. */
 	void (*ended)(struct proc_walk *walk);
 
@@ -39,7 +39,7 @@ struct proc_walk {
 
 /*
  * Looks for the processes of `sockets`, an array of the caller's that is sorted by inode, without
- * doubles. `turns`, `asker` and `ended` are set, the rest is zero. Of several processes that share
+ * doubles. `turns`, `user` and `ended` are set, the rest is zero. Of several processes that share
  * a socket it is the first, but not systemd where it only keeps the socket for another. Calls
  * ended() from the loop. 0 or -errno.
  */

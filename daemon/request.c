@@ -1,5 +1,6 @@
 #include "request.h"
 
+#include "clock.h"
 #include "daemon.h"
 #include "log.h"
 #include "methods.h"
@@ -8,15 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-uint64_t monotonic_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 int64_t request_elapsed_us(const struct request *request)
 {
@@ -30,6 +22,8 @@ static void request_end(struct request *request)
 	struct batch *batch = request->batch;
 	bool is_varlink = request->envelope.dialect == DIALECT_VARLINK;
 
+	if (request->is_charged)
+		user_discharge(connection->user, CHARGE_REQUESTS);
 	list_remove(&request->link);
 	list_remove(&request->deferred_link);
 	if (request->params) {
@@ -248,6 +242,8 @@ static struct request *request_new(struct connection *connection, struct batch *
 	json_incref(request->envelope.id);
 	request->message = json_incref(message);
 	request->started = monotonic_us();
+	request->is_charged =
+		user_charge(&connection->daemon->users, connection->user, CHARGE_REQUESTS) >= 0;
 	list_init(&request->deferred_link);
 	list_append(&connection->requests, &request->link);
 	connection->n_under_way++;
@@ -276,6 +272,17 @@ int request_start(struct connection *connection, struct batch *batch, json_t *me
 
 	if (unpacked < 0) {
 		request_fail_error(request, &error);
+		goto finish;
+	}
+	if (!request->is_charged) {
+		size_t limit = connection->daemon->users.limits[CHARGE_REQUESTS];
+
+		request_fail(request, ERROR_QUOTA_EXCEEDED,
+			     json_pack("{ss,sI}", "resource", "requests", "limit",
+				       (json_int_t)limit),
+			     "you have %zu requests under way, as many as one user may have; "
+			     "wait for some of them",
+			     limit);
 		goto finish;
 	}
 	request->method = method_find_by_name(call.method, dialect);

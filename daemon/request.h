@@ -23,11 +23,9 @@ struct request {
 	void *params;        /* a struct that method->params describes */
 	uint64_t started;    /* monotonic, in microseconds */
 	void *work;          /* of the method */
+	bool is_charged;     /* to the user */
 	void (*resume)(struct request *request);
 };
-
-/* Microseconds of the monotonic clock. */
-uint64_t monotonic_us(void);
 
 /* Microseconds since the request came. */
 int64_t request_elapsed_us(const struct request *request);

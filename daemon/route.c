@@ -6,9 +6,19 @@
 struct route_request {
 	struct nlmsghdr header;
 	struct rtmsg route;
-	struct rtattr destination;
-	uint8_t address[16];
+	struct rtattr attributes[8]; /* room for an address and an interface */
 };
+
+static void put_attribute(struct route_request *request, unsigned short type, const void *data,
+			  size_t size)
+{
+	struct rtattr *attribute = (struct rtattr *)((char *)request + request->header.nlmsg_len);
+
+	attribute->rta_type = type;
+	attribute->rta_len = (unsigned short)RTA_LENGTH(size);
+	memcpy(RTA_DATA(attribute), data, size);
+	request->header.nlmsg_len += (uint32_t)RTA_SPACE(size);
+}
 
 static size_t fill_request(struct route_request *request, const union address *address)
 {
@@ -16,15 +26,17 @@ static size_t fill_request(struct route_request *request, const union address *a
 	size_t size = is_in6 ? 16 : 4;
 
 	*request = (struct route_request){
-		.header = { .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST },
+		.header = { .nlmsg_len = offsetof(struct route_request, attributes),
+			    .nlmsg_type = RTM_GETROUTE,
+			    .nlmsg_flags = NLM_F_REQUEST },
 		.route = { .rtm_family = (unsigned char)address->sa.sa_family,
 			   .rtm_dst_len = (unsigned char)(size * 8) },
-		.destination = { .rta_len = (unsigned short)RTA_LENGTH(size), .rta_type = RTA_DST },
 	};
-	memcpy(request->address,
-	       is_in6 ? (const void *)&address->in6.sin6_addr : &address->in.sin_addr, size);
-	request->header.nlmsg_len =
-		(uint32_t)(offsetof(struct route_request, address) + RTA_ALIGN(size));
+	put_attribute(request, RTA_DST, address_bytes(address), size);
+	/* What is this host's own on one interface may be another's on the next. */
+	if (is_in6 && address->in6.sin6_scope_id != 0)
+		put_attribute(request, RTA_OIF, &address->in6.sin6_scope_id,
+			      sizeof(address->in6.sin6_scope_id));
 	return request->header.nlmsg_len;
 }
 

@@ -196,6 +196,7 @@ static int start_sweep(struct scan *scan)
 	struct daemon *daemon = scan->request->daemon;
 	struct sweep_config config = {
 		.turns = &daemon->turns,
+		.user = scan->request->connection->user,
 		.prober = daemon->prober,
 		.sockdiag = daemon->sockdiag,
 		.via = params->via,

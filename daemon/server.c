@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include "clock.h"
 #include "connection.h"
 #include "daemon.h"
 #include "listener.h"
@@ -63,7 +64,7 @@ static void pause_accepting(struct server *server, int error)
 {
 	struct daemon *daemon = server->daemon;
 
-	if (log_limit_allows(&server->pause_limit, ev_now(daemon->loop)))
+	if (log_limit_allows(&server->pause_limit, monotonic_now()))
 		log_warning("no client can be accepted at the moment: %s; "
 			    "raise LimitNOFILE= if this stays",
 			    strerror(error));
@@ -84,7 +85,7 @@ static int add_connection(struct server *server, int fd, bool ends_daemon)
 		return r;
 	connection->ends_daemon = ends_daemon;
 	list_append(&server->connections, &connection->link);
-	server->n_connections++;
+	server->daemon->descriptors.n_connections = ++server->n_connections;
 	server->daemon->metrics.connections++;
 	return 0;
 }
@@ -133,7 +134,7 @@ void server_connection_ended(struct server *server, bool ends_daemon)
 	if (!server)
 		return;
 	daemon = server->daemon;
-	server->n_connections--;
+	daemon->descriptors.n_connections = --server->n_connections;
 	if (ends_daemon || (daemon->is_stopping && server->n_connections == 0))
 		ev_break(daemon->loop, EVBREAK_ALL);
 	else if (server->is_paused)

@@ -1,5 +1,6 @@
 /* service.c: the methods about the daemon itself. */
 
+#include "clock.h"
 #include "daemon.h"
 #include "interface.h"
 #include "methods.h"
@@ -34,9 +35,9 @@ int info_start(struct request *request)
 			 PROTOCOL_PRODUCT, "version", VERSION, "url", PROTOCOL_URL, "interfaces",
 			 PROTOCOL_SERVICE, PROTOCOL_INTERFACE);
 	if (info && request->envelope.dialect == DIALECT_JSONRPC)
-		json_object_update_new(info, json_pack("{si,sI}", "pid", (int)getpid(), "uptime_ms",
-						       (json_int_t)((ev_time() - daemon->started) *
-								    1e3)));
+		json_object_update_new(
+			info, json_pack("{si,sI}", "pid", (int)getpid(), "uptime_ms",
+					(json_int_t)((monotonic_now() - daemon->started) * 1e3)));
 	if (!info)
 		return -ENOMEM;
 	request_reply(request, info);

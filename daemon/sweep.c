@@ -1,5 +1,6 @@
 #include "sweep.h"
 
+#include "clock.h"
 #include "local.h"
 
 /* Probes started in one turn of the loop: some half a millisecond on this host. */
@@ -12,7 +13,7 @@ struct probe {
 	ev_io writable;
 	struct list link; /* sweep::pending, in the order of their start */
 	struct sweep *sweep;
-	ev_tstamp deadline;
+	double deadline; /* see monotonic_now() */
 	size_t index;
 	uint16_t port;
 	uint16_t address; /* index into the addresses */
@@ -49,7 +50,7 @@ struct sweep {
 	struct list pending;         /* of probe::link */
 	int starved_of;              /* errno, 0 for the window */
 	struct host_window *awaited; /* whose room it waits for, or was told of */
-	ev_tstamp starving_since;    /* with nothing under way; 0: it is not */
+	double starving_since;       /* with nothing under way; 0: it is not */
 	bool is_ended;
 };
 
@@ -155,14 +156,14 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 
 	address_of(sweep, address_index, port, &address);
 	ev_io_stop(loop_of(sweep), &probe->writable);
-	outcome = prober_collect(sweep->config.prober, &address, fd, &error);
+	outcome = prober_collect(sweep->config.prober, sweep->config.user, &address, fd, &error);
 	if (outcome == OUTCOME_PENDING && !is_late) {
 		ev_io_start(loop_of(sweep), &probe->writable);
 		return WAITS;
 	}
 	free_probe(probe);
 	if (outcome == OUTCOME_PENDING) {
-		prober_expire(sweep->config.prober, fd);
+		prober_expire(sweep->config.prober, sweep->config.user, fd);
 		outcome = OUTCOME_TIMEOUT;
 		/* A listener of this host whose queue is full drops what comes. */
 		if (!sweep->windows[address_index] &&
@@ -194,7 +195,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int revents)
 /* For the probe whose time is over first; or, with none under way, for the end of patience. */
 static void set_timer(struct sweep *sweep)
 {
-	ev_tstamp now = ev_now(loop_of(sweep)), until;
+	double now = monotonic_now(), until;
 
 	ev_timer_stop(loop_of(sweep), &sweep->timer);
 	if (!list_empty(&sweep->pending)) {
@@ -212,7 +213,7 @@ static void set_timer(struct sweep *sweep)
 
 static enum progress expire(struct sweep *sweep)
 {
-	ev_tstamp now = ev_now(loop_of(sweep));
+	double now = monotonic_now();
 
 	for (int i = 0; i < CLOSE_SLICE && !list_empty(&sweep->pending); i++) {
 		struct probe *probe = list_first(&sweep->pending, struct probe, link);
@@ -230,11 +231,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct sweep *sweep = container_of(watcher, struct sweep, timer);
 
+	(void)loop;
 	(void)revents;
 	if (!list_empty(&sweep->pending))
 		expire(sweep);
 	else if (!list_empty(&sweep->waiter.link) && sweep->starving_since != 0. &&
-		 ev_now(loop) >= sweep->starving_since + sweep->config.patience_ms / 1e3)
+		 monotonic_now() >= sweep->starving_since + sweep->config.patience_ms / 1e3)
 		end(sweep, SWEEP_STARVED, sweep->starved_of, sweep->port);
 	else
 		set_timer(sweep);
@@ -251,7 +253,7 @@ static int watch(struct sweep *sweep, int fd)
 	probe->index = sweep->index;
 	probe->port = sweep->port;
 	probe->address = sweep->address;
-	probe->deadline = ev_now(loop_of(sweep)) + sweep->config.timeout_ms / 1e3;
+	probe->deadline = monotonic_now() + sweep->config.timeout_ms / 1e3;
 	ev_io_init(&probe->writable, on_writable, fd, EV_WRITE);
 	ev_io_start(loop_of(sweep), &probe->writable);
 	list_append(&sweep->pending, &probe->link);
@@ -302,9 +304,9 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 		*ret_error = 0;
 		return OUTCOME_STARVED;
 	}
-	outcome = prober_connect(sweep->config.prober, address, &fd, ret_error);
+	outcome = prober_connect(sweep->config.prober, sweep->config.user, address, &fd, ret_error);
 	if (outcome == OUTCOME_PENDING && watch(sweep, fd) < 0) {
-		prober_abandon(sweep->config.prober, fd);
+		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
 		*ret_error = ENOMEM;
 		outcome = OUTCOME_STARVED;
 	}
@@ -390,6 +392,7 @@ static void destroy(struct sweep *sweep)
 	free(sweep->windows);
 	free(sweep->is_unreachable);
 	free(sweep->tallies);
+	turn_deinit(&sweep->turn);
 	free(sweep);
 }
 
@@ -431,7 +434,7 @@ int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
 		return -ENOMEM;
 	sweep->config = *config;
 	sweep->n_addresses = config->addresses->n_addresses;
-	turn_init(&sweep->turn, on_turn);
+	turn_init(&sweep->turn, config->user, on_turn);
 	list_init(&sweep->waiter.link);
 	sweep->waiter.ready = on_room;
 	ev_timer_init(&sweep->timer, on_timer, 0., 0.);
@@ -475,7 +478,7 @@ static void dismantle(struct sweep *sweep)
 		probe = list_first(&sweep->pending, struct probe, link);
 		fd = probe->fd;
 		free_probe(probe);
-		prober_abandon(sweep->config.prober, fd);
+		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
 	}
 	turn_queue(sweep->config.turns, &sweep->turn);
 }

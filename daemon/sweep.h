@@ -37,6 +37,7 @@ struct sweep_result {
 /* All that a sweep is asked for. What it points to stays the caller's, until the sweep is freed. */
 struct sweep_config {
 	struct turns *turns;
+	struct user *user; /* who asks */
 	struct prober *prober;
 	struct sockdiag *sockdiag;
 	enum via via;

@@ -1,6 +1,31 @@
 #include "target.h"
 
 #include "daemon.h"
+#include "route.h"
+
+/* Every address counts: a name may be anybody's, and its addresses may be of any host. */
+void target_judge(struct target *target)
+{
+	const struct daemon *daemon = target->connection->daemon;
+	struct error error = { 0 };
+
+	for (size_t i = 0; i < target->addresses.n_addresses; i++) {
+		union address address = address_destination(&target->addresses.addresses[i]);
+		bool is_local = route_is_local(&address);
+
+		if (policy_allows(&daemon->config.policy, &address, is_local,
+				  !is_local && connection_is_trusted(target->connection)))
+			continue;
+		error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
+			  "%.80s may not be probed by you; ask the administrator to put you into "
+			  "the group " TRUSTED_GROUP ", or to --allow the host",
+			  target->host);
+		target->failed(target, &error);
+		error_deinit(&error);
+		return;
+	}
+	target->ready(target);
+}
 
 static void on_looked_up(void *userdata, const struct address_list *addresses, const char *detail,
 			 int short_of)
@@ -30,7 +55,7 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 	if (error.code)
 		target->failed(target, &error);
 	else
-		target->ready(target);
+		target_judge(target);
 	error_deinit(&error);
 }
 
@@ -40,9 +65,10 @@ int target_start(struct target *target, struct request *request, const char *hos
 	int r;
 
 	target->host = host;
+	target->connection = request->connection;
 	r = host_parse(&target->addresses, host);
 	if (r == 1) {
-		target->ready(target);
+		target_judge(target);
 		return 0;
 	}
 	if (r == 0)

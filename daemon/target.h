@@ -7,7 +7,8 @@
 #include "resolver.h"
 
 struct target {
-	const char *host; /* borrowed from the request */
+	const char *host;              /* borrowed from the request */
+	struct connection *connection; /* who asks */
 	struct address_list addresses;
 	struct lookup *lookup;
 	/* The addresses are there. */
@@ -21,6 +22,12 @@ struct target {
  * where nobody has to be asked. The target may be gone then. 0 or -ENOMEM.
  */
 int target_start(struct target *target, struct request *request, const char *host);
+
+/*
+ * Calls ready() again, or failed() if the client may not probe these addresses any more: what was
+ * this host's own may be another's by now.
+ */
+void target_judge(struct target *target);
 
 /* Ends what is under way. All zeroes is allowed. */
 void target_deinit(struct target *target);

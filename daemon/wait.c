@@ -1,3 +1,4 @@
+#include "clock.h"
 #include "daemon.h"
 #include "look.h"
 #include "methods.h"
@@ -10,7 +11,7 @@ struct wait {
 	struct verdict last; /* what the last look saw; status 0: there was none yet */
 	ev_timer next;       /* look */
 	ev_timer deadline;
-	ev_tstamp looked; /* when the last look began */
+	double looked; /* when the last look began */
 };
 
 static void wait_free(struct wait *wait)
@@ -46,13 +47,11 @@ static struct wait_result describe(const struct wait *wait, char address[ADDRESS
 	return result;
 }
 
-static void look_again(struct wait *wait);
-
 static void on_next(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	(void)loop;
 	(void)revents;
-	look_again(container_of(watcher, struct wait, next));
+	target_judge(&container_of(watcher, struct wait, next)->target);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -81,7 +80,7 @@ static void look_later(struct wait *wait)
 {
 	const struct wait_params *params = wait->request->params;
 	struct ev_loop *loop = wait->request->daemon->loop;
-	ev_tstamp after = wait->looked + params->interval_ms / 1e3 - ev_now(loop);
+	double after = wait->looked + params->interval_ms / 1e3 - monotonic_now();
 
 	ev_timer_set(&wait->next, after > 0. ? after : 0., 0.);
 	ev_timer_start(loop, &wait->next);
@@ -126,7 +125,7 @@ static void look_again(struct wait *wait)
 	const struct wait_params *params = request->params;
 	int r;
 
-	wait->looked = ev_now(request->daemon->loop);
+	wait->looked = monotonic_now();
 	r = look_start(&wait->look, request, &wait->target.addresses, params->port, params->via,
 		       params->timeout_ms, params->timeout_ms);
 	if (r < 0) {
@@ -165,8 +164,8 @@ int wait_start(struct request *request)
 	request->work = wait;
 	ev_timer_init(&wait->next, on_next, 0., 0.);
 	/* From now on, and not from when the loop last woke up. */
-	ev_timer_init(&wait->deadline, on_deadline,
-		      params->deadline_ms / 1e3 + ev_time() - ev_now(loop), 0.);
+	ev_now_update(loop);
+	ev_timer_init(&wait->deadline, on_deadline, params->deadline_ms / 1e3, 0.);
 	ev_timer_start(loop, &wait->deadline);
 	r = target_start(&wait->target, request, params->host);
 	if (r < 0)

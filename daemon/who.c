@@ -111,7 +111,8 @@ static bool find_lease(const struct who *who, struct lease_text *ret_text)
 
 	if (request->daemon->leases)
 		lease = lease_table_find_port(leases_table(request->daemon->leases), params->port);
-	if (!lease || (request->connection->uid != 0 && request->connection->uid != lease->uid))
+	if (!lease ||
+	    (request->connection->user->uid != 0 && request->connection->user->uid != lease->uid))
 		return false;
 	return lease_text_init(ret_text, lease, leases_now()) >= 0;
 }
@@ -286,7 +287,7 @@ int who_start(struct request *request)
 		return -ENOMEM;
 	who->request = request;
 	who->walk.turns = &request->daemon->turns;
-	who->walk.asker = request->connection->uid;
+	who->walk.user = request->connection->user;
 	who->walk.ended = on_walked;
 	who->query.port = params->port;
 	if (params->protocol != PROTOCOL_UDP)

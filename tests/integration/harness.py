@@ -71,8 +71,8 @@ class Daemon:
 
     activated: its listening socket is made before it starts and passed as descriptor 3, so a
     client may connect at once; otherwise it gets --socket and is waited for.
-    nofile: RLIMIT_NOFILE. namespace: where it runs. program: another build of it. wrapper: a
-    command that ends by executing the daemon.
+    nofile: RLIMIT_NOFILE. namespace: where it runs. program: another build of it. wrapper: what
+    it is started by.
     """
 
     def __init__(self, *options, activated=True, env=None, nofile=0, namespace=None,
@@ -82,8 +82,9 @@ class Daemon:
         self.runtime = os.path.join(self.directory, "runtime")
         self.log = os.path.join(self.directory, "stderr")
         os.mkdir(self.runtime, 0o700)
+        self.program = program or PORTSCAND
         self.command = [*(namespace.prefix() if namespace else []), *wrapper, *WRAPPER,
-                        program or PORTSCAND, *options]
+                        self.program, *options]
         self.activated = activated
         self.nofile = nofile
         self.env = {**os.environ, "RUNTIME_DIRECTORY": self.runtime, **SANITIZER_OPTIONS,

@@ -270,7 +270,7 @@ class Who(Cli):
             result = json.loads(self.expect(0, ["who", str(port), "--json"], re.compile(r".*\n")))
         self.assertEqual(result["sockets"][0]["pid"], os.getpid())
         self.assertEqual(json.loads(self.expect(1, ["who", str(port), "--json"],
-                                                re.compile(r".*\n"))), {"sockets": []})
+                                                re.compile(r".*\n"))), {"sockets": [], "lease": None})
 
     def test_nobody(self):
         with closed_port() as port:
@@ -330,7 +330,8 @@ class Others(Cli):
         self.expect(0, ["--version"], re.compile(r"portscan \d+\.\d+\.\d+\n"))
 
     def test_no_such_thing(self):
-        there_are = "there are check, find, scan, wait, who, info, metrics, call and help"
+        there_are = ("there are check, find, scan, wait, lease, run, renew, release, leases, who, "
+                     "info, metrics, call and help")
         self.expect_usage(["brew"], f'there is no command "brew"; {there_are}')
         self.expect_usage(["help", "brew"], f'there is no command "brew"; {there_are}')
         self.expect_usage([], "a command is missing; see 'portscan --help'")

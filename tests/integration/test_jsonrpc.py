@@ -91,7 +91,7 @@ class Specification(Test):
         self.assertEqual(answer["error"]["data"]["method"], "foobar")
 
     def test_varlink_names_are_not_methods_here(self):
-        for method in ("io.portscand.Check", "org.varlink.service.GetInfo", "Check", "lease"):
+        for method in ("io.portscand.Check", "org.varlink.service.GetInfo", "Check", "Lease"):
             answer = self.ask(json.dumps({"jsonrpc": "2.0", "method": method, "id": 1}))
             self.assert_error(answer, -32601, "MethodNotFound", 1)
 
@@ -101,7 +101,7 @@ class Specification(Test):
         self.assert_nothing_more()
 
     def test_invalid_requests(self):
-        for text in ('{"jsonrpc":"2.0","method":1,"params":"bar"}', '1', '"check"', 'null',
+        for text in ('{"jsonrpc":"2.0","method":1,"params":"bar"}', '1.5', '"check"', 'null',
                      '[]', '{"jsonrpc":"2.0"}', '{"jsonrpc":"1.0","method":"info"}',
                      '{"jsonrpc":2.0,"method":"info"}', '{}'):
             with self.subTest(text):

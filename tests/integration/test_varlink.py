@@ -218,7 +218,7 @@ class Errors(Test):
                           "org.varlink.service.InvalidParameter", {"parameter": "interface"})
 
     def test_unknown_methods_and_interfaces(self):
-        for method in ("io.portscand.Nonsense", "io.portscand.check", "io.portscand.Lease",
+        for method in ("io.portscand.Nonsense", "io.portscand.check", "io.portscand.lease",
                        "org.varlink.service.Nonsense", "io.portscand."):
             self.assert_error(method, {}, "org.varlink.service.MethodNotFound", {"method": method})
         for interface in ("com.example", "io", "io.portscan", "io.portscand.more", "org.varlink"):
@@ -293,8 +293,9 @@ class Varlinkctl(Test):
 
     @classmethod
     def setUpClass(cls):
-        super().setUpClass()
+        # Before the daemon: one that is ended before it has started ends by the signal.
         cls.program = cls.find_program()
+        super().setUpClass()
         if "validate-idl" not in cls.varlinkctl("--help").stdout:
             raise unittest.SkipTest("this varlinkctl has no validate-idl")
 

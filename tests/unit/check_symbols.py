@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Compares what libportscan exports with its version script and with what its header declares.
+"""Compares what libportscan exports with its version script and with what its headers declare.
 
-Usage: check_symbols.py NM LIBRARY VERSION-SCRIPT HEADER
+Usage: check_symbols.py NM LIBRARY VERSION-SCRIPT HEADER...
 """
 
 import re
@@ -38,8 +38,9 @@ def declared(path):
 
 
 def main():
-    nm, library, script, header = sys.argv[1:]
-    in_library, in_script, in_header = exported(nm, library), scripted(script), declared(header)
+    nm, library, script, *headers = sys.argv[1:]
+    in_library, in_script = exported(nm, library), scripted(script)
+    in_header = set().union(*map(declared, headers))
     differences = {
         "exported, but not in the version script": in_library - in_script,
         "in the version script, but not exported": in_script - in_library,
