@@ -22,6 +22,7 @@ class Test(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="portscand-test-")
         self.addCleanup(shutil.rmtree, self.directory)
+        self.runtime = self.enterContext(tempfile.TemporaryDirectory(prefix="portscand-test-"))
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -30,7 +31,8 @@ class Test(unittest.TestCase):
               **others):
         """A daemon that is ended by the test's end, with its stderr in a pipe."""
         process = launch([*harness.WRAPPER, PORTSCAND, *options], fds, names, closed=closed,
-                         env={**os.environ, **harness.SANITIZER_OPTIONS, **(env or {})},
+                         env={**os.environ, "RUNTIME_DIRECTORY": self.runtime,
+                              **harness.SANITIZER_OPTIONS, **(env or {})},
                          stdin=subprocess.DEVNULL, stderr=stderr, text=True, **others)
         self.addCleanup(self.end, process)
         return process
@@ -463,6 +465,7 @@ class PassedIn(Test):
         path = self.path("socket")
         process = subprocess.Popen(
             ["systemd-socket-activate", "--listen=" + path, "--fdname=varlink",
+             "--setenv=RUNTIME_DIRECTORY=" + self.runtime,
              *(f"--setenv={name}={value}" for name, value in harness.SANITIZER_OPTIONS.items()),
              PORTSCAND, "--log-level", "debug"], stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.end, process)
