@@ -148,7 +148,7 @@ static int hold_tcp(struct holder *holder, const struct holder_request *request,
 		if (r < 0)
 			return r;
 	}
-	return bound_port(holder->tcp, &holder->port);
+	return port ? 0 : bound_port(holder->tcp, &holder->port);
 }
 
 static int hold_udp(struct holder *holder, const struct holder_request *request, uint16_t port)
@@ -167,7 +167,7 @@ static int hold_udp(struct holder *holder, const struct holder_request *request,
 		if (r < 0)
 			return r;
 	}
-	return bound_port(holder->udp, &holder->port);
+	return port ? 0 : bound_port(holder->udp, &holder->port);
 }
 
 static int hold(struct holder *ret_holder, const struct holder_request *request)

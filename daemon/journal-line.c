@@ -2,7 +2,6 @@
 
 #include "util.h"
 
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,21 +44,49 @@ static bool make_room(struct line *line, size_t size)
 	return true;
 }
 
-_printf_(2, 3) static void add(struct line *line, const char *format, ...)
+/* Not by printf(): a line is written for every change, before its answer goes out. */
+static void add(struct line *line, const char *text)
 {
-	va_list arguments;
-	int n;
+	size_t size = strlen(text);
 
-	va_start(arguments, format);
-	n = vsnprintf(NULL, 0, format, arguments);
-	va_end(arguments);
-	if (n < 0 || !make_room(line, (size_t)n + 1))
+	if (!make_room(line, size))
 		return;
+	memcpy(line->text + line->size, text, size);
+	line->size += size;
+}
 
-	va_start(arguments, format);
-	vsnprintf(line->text + line->size, (size_t)n + 1, format, arguments);
-	va_end(arguments);
-	line->size += (size_t)n;
+/* What stands before it, and the number in digits of that base, `n_min` at least. */
+static void add_digits(struct line *line, const char *before, uint64_t number, unsigned base,
+		       size_t n_min)
+{
+	char digits[24], *first = digits + sizeof(digits) - 1;
+
+	*first = '\0';
+	for (; number > 0 || digits + sizeof(digits) - 1 - first < (ptrdiff_t)n_min; number /= base)
+		*--first = "0123456789abcdef"[number % base];
+	add(line, before);
+	add(line, first);
+}
+
+static void add_id(struct line *line, const char *before, uint64_t id)
+{
+	add_digits(line, before, id, 16, 16);
+	add(line, "\"");
+}
+
+/* None that is written is negative. */
+static void add_number(struct line *line, const char *before, int64_t number)
+{
+	add_digits(line, before, (uint64_t)number, 10, 1);
+}
+
+static void add_ports(struct line *line, const uint16_t *port, size_t stride, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		add_number(line, i == 0 ? ",\"ports\":[" : ",", *port);
+		port = (const uint16_t *)(const void *)((const char *)port + stride);
+	}
+	add(line, "]");
 }
 
 static void add_string(struct line *line, const char *string)
@@ -80,63 +107,70 @@ static void add_string(struct line *line, const char *string)
 
 void line_add_header(struct line *line, const char *boot_id)
 {
-	add(line, "{\"journal\":\"" MAGIC "\",\"version\":%d,\"boot\":", FORMAT_VERSION);
+	add(line, "{\"journal\":\"" MAGIC "\"");
+	add_number(line, ",\"version\":", FORMAT_VERSION);
+	add(line, ",\"boot\":");
 	add_string(line, boot_id);
 	add(line, "}\n");
 }
 
-static void add_choice(struct line *line, const char *what, const char *const *choices,
+static void add_choice(struct line *line, const char *before, const char *const *choices,
 		       unsigned choice)
 {
-	if (choice != 0)
-		add(line, ",\"%s\":\"%s\"", what, choices[choice]);
+	if (choice == 0)
+		return;
+	add(line, before);
+	add(line, choices[choice]);
+	add(line, "\"");
 }
 
 /* Without what is most often so: reading a line costs what it has of bytes. */
 void line_add_lease(struct line *line, const struct lease *lease)
 {
-	add(line, "{\"lease\":\"%016" PRIx64 "\",\"uid\":%u", lease->id, lease->uid);
+	add_id(line, "{\"lease\":\"", lease->id);
+	add_number(line, ",\"uid\":", lease->uid);
 	if (lease->pid != 0)
-		add(line, ",\"pid\":%d", lease->pid);
+		add_number(line, ",\"pid\":", lease->pid);
 	if (lease->pid_tag != 0)
-		add(line, ",\"pid_tag\":\"%" PRIx64 "\"", lease->pid_tag);
+		add_id(line, ",\"pid_tag\":\"", lease->pid_tag);
 	if (lease->name) {
 		add(line, ",\"name\":");
 		add_string(line, lease->name);
 	}
-	add_choice(line, "protocol", protocols, lease->protocol);
+	add_choice(line, ",\"protocol\":\"", protocols, lease->protocol);
 	if (strcmp(lease->address, ANY_ADDRESS) != 0) {
 		add(line, ",\"address\":");
 		add_string(line, lease->address);
 	}
-	for (size_t i = 0; i < lease->n_ports; i++)
-		add(line, "%s%u", i == 0 ? ",\"ports\":[" : ",", lease->ports[i].port);
-	add(line, "],\"until\":\"%s\"", untils[lease->until]);
-	add_choice(line, "hold", holds, lease->hold);
-	add_choice(line, "state", states, lease->state);
+	add_ports(line, &lease->ports[0].port, sizeof(lease->ports[0]), lease->n_ports);
+	add(line, ",\"until\":\"");
+	add(line, untils[lease->until]);
+	add(line, "\"");
+	add_choice(line, ",\"hold\":\"", holds, lease->hold);
+	add_choice(line, ",\"state\":\"", states, lease->state);
 	if (lease->ttl_ms != 0)
-		add(line, ",\"ttl_ms\":%" PRId64, lease->ttl_ms);
-	add(line, ",\"created_ms\":%" PRId64, lease->created_ms);
+		add_number(line, ",\"ttl_ms\":", lease->ttl_ms);
+	add_number(line, ",\"created_ms\":", lease->created_ms);
 	if (lease->passed)
 		add(line, ",\"passed\":true");
 	if (lease->expires_ms != LEASE_NEVER)
-		add(line, ",\"expires_ms\":%" PRId64, lease->expires_ms);
+		add_number(line, ",\"expires_ms\":", lease->expires_ms);
 	add(line, "}\n");
 }
 
 void line_add_gone(struct line *line, const struct lease *lease)
 {
-	add(line, "{\"gone\":\"%016" PRIx64 "\"}\n", lease->id);
+	add_id(line, "{\"gone\":\"", lease->id);
+	add(line, "}\n");
 }
 
 void line_add_name(struct line *line, const struct name *name)
 {
 	add(line, "{\"name\":");
 	add_string(line, name->text);
-	add(line, ",\"uid\":%u", name->uid);
-	for (size_t i = 0; i < name->n_ports; i++)
-		add(line, "%s%u", i == 0 ? ",\"ports\":[" : ",", name->ports[i]);
-	add(line, "]}\n");
+	add_number(line, ",\"uid\":", name->uid);
+	add_ports(line, name->ports, sizeof(name->ports[0]), name->n_ports);
+	add(line, "}\n");
 }
 
 _printf_(2, 3) static int bad(struct journal_error *error, const char *format, ...)

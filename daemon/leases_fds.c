@@ -46,7 +46,7 @@ static int open_beside(const struct lease *lease, uint16_t port, struct holder *
 	return holder_bind(ret_holder, &request);
 }
 
-static int add_port(const struct lease *lease, const struct lease_port *port, bool listening,
+static int add_port(const struct lease *lease, const struct lease_port *port,
 		    struct passing *passing)
 {
 	struct holding *holding = port->holder;
@@ -60,8 +60,6 @@ static int add_port(const struct lease *lease, const struct lease_port *port, bo
 		holder = &holding->holder;
 	else
 		r = -EADDRINUSE;
-	if (r >= 0 && listening)
-		r = holder_listen(holder, BACKLOG);
 	if (r >= 0)
 		r = holder_hand_over(holder);
 	n = holder_fds(holder, fds);
@@ -69,6 +67,16 @@ static int add_port(const struct lease *lease, const struct lease_port *port, bo
 		r = append(passing, fcntl(fds[i], F_DUPFD_CLOEXEC, 3), port->port);
 	holder_deinit(&beside);
 	return r;
+}
+
+/* Last: a socket of our own that listens, and nobody has it, would be a server that never answers. */
+static int listen_on_all(const struct passing *passing)
+{
+	for (size_t i = 0; i < passing->n; i++)
+		/* Of both protocols one can't. */
+		if (listen(passing->fds[i], BACKLOG) < 0 && errno != EOPNOTSUPP)
+			return -errno;
+	return 0;
 }
 
 int leases_descriptors(struct leases *leases, struct lease *lease, bool listening,
@@ -83,7 +91,9 @@ int leases_descriptors(struct leases *leases, struct lease *lease, bool listenin
 	if (lease->hold == LEASE_UNHELD || (listening && lease->protocol == LEASE_UDP))
 		return -EOPNOTSUPP;
 	for (size_t i = 0; i < lease->n_ports && r >= 0; i++)
-		r = add_port(lease, &lease->ports[i], listening, &passing);
+		r = add_port(lease, &lease->ports[i], &passing);
+	if (r >= 0 && listening)
+		r = listen_on_all(&passing);
 	if (r < 0) {
 		while (passing.n > 0)
 			close(passing.fds[--passing.n]);

@@ -31,13 +31,15 @@ struct leases {
 	ev_timer deadline, look, tidy;
 	struct sockdiag_query query;
 	bool is_looking;
-	bool holds_lost;            /* after the look */
-	struct list looks;          /* of leases_look::link */
-	struct list next_looks;     /* the same: they came after the look had begun */
-	struct bitmap listening;    /* by port, where somebody else than we has a socket */
-	struct bitmap taken;        /* lost ports that the log has told of */
-	bool has_looked;            /* `listening` is of now */
-	uint64_t n_refused;         /* requests */
+	bool holds_lost;         /* after the look */
+	struct list looks;       /* of leases_look::link */
+	struct list next_looks;  /* the same: they came after the look had begun */
+	struct bitmap listening; /* by port, where somebody else than we has a socket */
+	struct bitmap taken;     /* lost ports that the log has told of */
+	bool has_looked;         /* `listening` is of now */
+	uint64_t n_refused;      /* requests */
+	uint64_t random[32];     /* of which the first n_random have not been used */
+	size_t n_random;
 	uint16_t first_port_of_all; /* below it are root's */
 };
 

@@ -159,15 +159,17 @@ static void erase(void *userdata, const struct lease *lease)
 		journal_erase(leases->journal, lease);
 }
 
-static uint64_t random_id(void *userdata)
+static uint64_t next_random(void *userdata)
 {
-	uint64_t id = 0;
+	struct leases *leases = userdata;
 
-	(void)userdata;
-	/* 64 bits never fail and never wait once the system is up. */
-	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
-		log_error("there is no randomness to be had: %s", strerror(errno));
-	return id;
+	/* 256 bytes never fail, are never fewer, and never wait once the system is up. */
+	if (leases->n_random == 0) {
+		if (getrandom(leases->random, sizeof(leases->random), 0) < 0)
+			log_error("there is no randomness to be had: %s", strerror(errno));
+		leases->n_random = ARRAY_SIZE(leases->random);
+	}
+	return leases->random[--leases->n_random];
 }
 
 const struct lease_ops leases_ops = {
@@ -177,5 +179,5 @@ const struct lease_ops leases_ops = {
 	.listens = listens,
 	.record = record,
 	.erase = erase,
-	.random = random_id,
+	.random = next_random,
 };

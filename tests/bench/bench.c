@@ -6,6 +6,7 @@
 #include "bench.h"
 
 #include "filtered.h"
+#include "leases.h"
 
 #include <netinet/in.h>
 #include <poll.h>
@@ -29,16 +30,6 @@
 #define FILTERED_MS 400
 
 static struct bench_daemon bench_daemon;
-
-/* One row: `ours` and `reference` in seconds (or bytes), a ratio at most `limit`. */
-struct row {
-	const char *name;
-	double limit;
-	double (*ours)(void);
-	double (*reference)(void);
-	const char *needs; /* a program, or NULL */
-	int pairs;
-};
 
 static double sweep(void)
 {
@@ -299,22 +290,6 @@ static double p99_under_sweeps(void)
 	return value;
 }
 
-/* What a process has in memory, in bytes. */
-static double resident(pid_t pid)
-{
-	char path[64], line[128];
-	long kilobytes = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "VmRSS: %ld", &kilobytes);
-	if (file)
-		fclose(file);
-	return (double)kilobytes * 1024;
-}
-
 static double idle_memory(void)
 {
 	struct bench_daemon idle;
@@ -383,7 +358,7 @@ static const struct row rows[] = {
 
 static void print_value(double value)
 {
-	if (value >= 512)
+	if (value >= 128)
 		printf("%9.0f B ", value);
 	else if (value >= 0.1)
 		printf("%9.2f s ", value);
@@ -404,12 +379,24 @@ static bool run_row(const struct row *row)
 		ratios[i] = ours / reference;
 	}
 	ratio = percentile(ratios, (size_t)row->pairs, 0.5);
-	printf("%-44s", row->name);
+	printf("%-46s", row->name);
 	print_value(ours);
 	print_value(reference);
 	printf("  %7.3f  %7.3f  %s\n", ratio, row->limit, ratio <= row->limit ? "ok" : "OVER");
 	fflush(stdout);
 	return ratio <= row->limit;
+}
+
+static void run_rows(const struct row *some, size_t n, const char *wanted)
+{
+	for (const struct row *row = some; row < some + n; row++) {
+		if (!strstr(row->name, wanted))
+			continue;
+		if (row->needs && !program_exists(row->needs))
+			printf("%-46sleft out: %s is not installed\n", row->name, row->needs);
+		else
+			run_row(row);
+	}
 }
 
 int main(int argc, char *argv[])
@@ -423,16 +410,10 @@ int main(int argc, char *argv[])
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	daemon_start(&bench_daemon);
-	printf("%-44s%11s%12s%9s%9s\n", "ours / reference", "ours", "reference", "ratio",
+	printf("%-46s%11s%12s%9s%9s\n", "ours / reference", "ours", "reference", "ratio",
 	       "at most");
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (!strstr(rows[i].name, wanted))
-			continue;
-		if (rows[i].needs && !program_exists(rows[i].needs))
-			printf("%-44sleft out: %s is not installed\n", rows[i].name, rows[i].needs);
-		else
-			run_row(&rows[i]);
-	}
+	run_rows(rows, ARRAY_SIZE(rows), wanted);
+	run_rows(lease_rows, n_lease_rows, wanted);
 	daemon_stop(&bench_daemon);
 	return 0;
 }

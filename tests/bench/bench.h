@@ -10,6 +10,18 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define PAIRS 5
+
+/* One row: `ours` and `reference` in seconds (or bytes), a ratio at most `limit`. */
+struct row {
+	const char *name;
+	double limit;
+	double (*ours)(void);
+	double (*reference)(void);
+	const char *needs; /* a program, or NULL */
+	int pairs;
+};
+
 /* A daemon of our own, at a socket in a directory of its own. */
 struct bench_daemon {
 	pid_t pid;
@@ -20,9 +32,15 @@ struct bench_daemon {
 
 /* These end the program with a message if they can't do what they are for. */
 void daemon_start(struct bench_daemon *daemon);
+void daemon_start_with(struct bench_daemon *daemon, const char *const options[]);
+/* Once more in its directory, after it has ended. */
+void daemon_run(struct bench_daemon *daemon, const char *const options[]);
 void daemon_stop(struct bench_daemon *daemon);
 void daemon_connect(const struct bench_daemon *daemon, struct portscan **ret_connection);
 _Noreturn void fail(const char *what);
+
+/* What a process has in memory, in bytes. */
+double resident(pid_t pid);
 
 /* Of the monotonic clock. */
 double now(void);
@@ -49,4 +67,6 @@ double raw_echo(size_t n);
 
 /* peers.c: other programs. Each runs `argv` to its end and returns how long that took. */
 double run_program(const char *const argv[]);
+/* Its output goes nowhere from here on. */
+void silence(void);
 bool program_exists(const char *name);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -65,28 +66,69 @@ void daemon_connect(const struct bench_daemon *daemon, struct portscan **ret_con
 	fail("connecting to the daemon");
 }
 
-void daemon_start(struct bench_daemon *daemon)
+void daemon_run(struct bench_daemon *daemon, const char *const options[])
 {
-	const char *program = getenv("PORTSCAND");
+	const char *argv[32] = { getenv("PORTSCAND"), "--log-level",   "warning",        "--socket",
+				 daemon->socket,      "--runtime-dir", daemon->directory };
+	size_t n = 7;
 
-	snprintf(daemon->directory, sizeof(daemon->directory), "/tmp/portscand-bench-XXXXXX");
-	if (!program || !mkdtemp(daemon->directory))
-		fail("PORTSCAND or a directory");
-	snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
+	if (!argv[0])
+		fail("PORTSCAND");
+	while (*options && n < ARRAY_SIZE(argv) - 1)
+		argv[n++] = *options++;
 	daemon->pid = fork();
 	if (daemon->pid == 0) {
-		execl(program, program, "--socket", daemon->socket, "--log-level", "warning", NULL);
+		/* A bench that fails leaves nothing behind. */
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		execv(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
+}
+
+void daemon_start_with(struct bench_daemon *daemon, const char *const options[])
+{
+	/* In memory, as /run is. */
+	snprintf(daemon->directory, sizeof(daemon->directory), "/dev/shm/portscand-bench-XXXXXX");
+	if (!mkdtemp(daemon->directory))
+		fail("a directory");
+	snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
+	daemon_run(daemon, options);
 	daemon_connect(daemon, &daemon->connection);
+}
+
+void daemon_start(struct bench_daemon *daemon)
+{
+	static const char *const none[] = { NULL };
+
+	daemon_start_with(daemon, none);
 }
 
 void daemon_stop(struct bench_daemon *daemon)
 {
+	char journal[96];
+
 	portscan_free(daemon->connection);
 	kill(daemon->pid, SIGTERM);
 	waitpid(daemon->pid, NULL, 0);
+	snprintf(journal, sizeof(journal), "%s/leases.journal", daemon->directory);
+	unlink(journal);
 	rmdir(daemon->directory);
+}
+
+/* What a process has in memory, in bytes. */
+double resident(pid_t pid)
+{
+	char path[64], line[128];
+	long kilobytes = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "VmRSS: %ld", &kilobytes);
+	if (file)
+		fclose(file);
+	return (double)kilobytes * 1024;
 }
 
 bool program_exists(const char *name)
@@ -97,17 +139,23 @@ bool program_exists(const char *name)
 	return system(command) == 0;
 }
 
+void silence(void)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+}
+
 double run_program(const char *const argv[])
 {
 	double begin = now();
-	int status, null;
+	int status;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		null = open("/dev/null", O_RDWR);
-		dup2(null, STDIN_FILENO);
-		dup2(null, STDOUT_FILENO);
-		dup2(null, STDERR_FILENO);
+		silence();
 		execvp(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}

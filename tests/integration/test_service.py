@@ -465,6 +465,7 @@ class PassedIn(Test):
         path = self.path("socket")
         process = subprocess.Popen(
             ["systemd-socket-activate", "--listen=" + path, "--fdname=varlink",
+             "--setenv=RUNTIME_DIRECTORY=" + self.runtime,
              *(f"--setenv={name}={value}" for name, value in harness.SANITIZER_OPTIONS.items()),
              PORTSCAND, "--log-level", "debug"], stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.end, process)
