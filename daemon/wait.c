@@ -49,8 +49,6 @@ static struct wait_result describe(const struct wait *wait, char address[ADDRESS
 	return result;
 }
 
-static void look_again(struct wait *wait);
-
 /* In turn: thousands of waits may be due at once. */
 static void on_next(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
@@ -63,7 +61,8 @@ static void on_next(struct ev_loop *loop, ev_timer *watcher, int revents)
 
 static void on_turn(struct turn *turn)
 {
-	look_again(container_of(turn, struct wait, turn));
+	/* What an address is, and who may probe it, may have changed: each look is judged. */
+	target_judge(&container_of(turn, struct wait, turn)->target);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
