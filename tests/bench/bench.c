@@ -5,6 +5,7 @@
 
 #include "bench.h"
 
+#include "beside.h"
 #include "filtered.h"
 
 #include <netinet/in.h>
@@ -36,7 +37,7 @@ struct row {
 	double limit;
 	double (*ours)(void);
 	double (*reference)(void);
-	const char *needs; /* a program, or NULL */
+	const char *needs; /* a program, "root", or NULL */
 	int pairs;
 };
 
@@ -299,6 +300,25 @@ static double p99_under_sweeps(void)
 	return value;
 }
 
+static double p99_beside(void)
+{
+	pid_t pid = crowd_start(&bench_daemon);
+	double value;
+
+	usleep(500000);
+	value = check_percentile(PORTSCAN_VIA_CONNECT, N_CHECKS / 20, 0.99);
+	crowd_stop(pid);
+	return value;
+}
+
+/* Four times this is 3 ms at least: less than that nobody notices. */
+static double p99_in_peace_or_less(void)
+{
+	double value = p99_in_peace();
+
+	return value > 0.75e-3 ? value : 0.75e-3;
+}
+
 /* What a process has in memory, in bytes. */
 static double resident(pid_t pid)
 {
@@ -370,6 +390,8 @@ static const struct row rows[] = {
 	{ "one check, p50 / echo + raw connect", 1.3, check_median, echo_and_connect, NULL, PAIRS },
 	{ "60,000 checks pipelined / raw loop", 1 / 0.6, pipelined, raw_pipelined, NULL, PAIRS },
 	{ "check p99 under two sweeps / in peace", 4, p99_under_sweeps, p99_in_peace, NULL, 3 },
+	{ "check p99 beside a user at every limit / in peace", 4, p99_beside, p99_in_peace_or_less,
+	  "root", 3 },
 	{ "table: 2,000 listeners / sweep by connect", 1. / 300, table_scan, sweep_of_listeners,
 	  NULL, PAIRS },
 	{ "table: 2,000 listeners / dump + echo", 2, table_scan, dump_and_echo, NULL, PAIRS },
@@ -404,7 +426,7 @@ static bool run_row(const struct row *row)
 		ratios[i] = ours / reference;
 	}
 	ratio = percentile(ratios, (size_t)row->pairs, 0.5);
-	printf("%-44s", row->name);
+	printf("%-50s", row->name);
 	print_value(ours);
 	print_value(reference);
 	printf("  %7.3f  %7.3f  %s\n", ratio, row->limit, ratio <= row->limit ? "ok" : "OVER");
@@ -423,13 +445,16 @@ int main(int argc, char *argv[])
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	daemon_start(&bench_daemon);
-	printf("%-44s%11s%12s%9s%9s\n", "ours / reference", "ours", "reference", "ratio",
+	printf("%-50s%11s%12s%9s%9s\n", "ours / reference", "ours", "reference", "ratio",
 	       "at most");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		if (!strstr(rows[i].name, wanted))
 			continue;
-		if (rows[i].needs && !program_exists(rows[i].needs))
-			printf("%-44sleft out: %s is not installed\n", rows[i].name, rows[i].needs);
+		if (rows[i].needs && strcmp(rows[i].needs, "root") == 0 && geteuid() != 0)
+			printf("%-50sleft out: it takes root\n", rows[i].name);
+		else if (rows[i].needs && strcmp(rows[i].needs, "root") != 0 &&
+			 !program_exists(rows[i].needs))
+			printf("%-50sleft out: %s is not installed\n", rows[i].name, rows[i].needs);
 		else
 			run_row(&rows[i]);
 	}

@@ -75,7 +75,8 @@ void daemon_start(struct bench_daemon *daemon)
 	snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
 	daemon->pid = fork();
 	if (daemon->pid == 0) {
-		execl(program, program, "--socket", daemon->socket, "--log-level", "warning", NULL);
+		execl(program, program, "--socket", daemon->socket, "--log-level", "warning",
+		      "--connections-per-user", "10000", NULL);
 		_exit(127);
 	}
 	daemon_connect(daemon, &daemon->connection);
