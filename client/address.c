@@ -27,8 +27,7 @@ static int fill_address(struct sockaddr_un *ret_address, socklen_t *ret_size, co
 
 static int connect_to(int *ret_fd, const char *text)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	struct sockaddr_un address;
 	socklen_t size;
 	int r;
@@ -72,8 +71,7 @@ static int connect_to_any(int *ret_fd)
 /* `may_start`: where no daemon is, one for this connection. */
 static int new_connected(struct portscan **ret, const char *address, bool may_start)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	const char *variable = secure_getenv(SOCKET_VARIABLE);
 	int r;
 

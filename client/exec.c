@@ -263,16 +263,12 @@ static int start(struct preparation *preparation, int *status_to_close, int stat
 
 int exec_daemon(int *ret_fd)
 {
-	_cleanup_(preparation_deinit)
-	struct preparation preparation = { .arguments = { PROGRAM, NULL } };
-	_cleanup_(closep)
-	int ours = -EBADF;
-	_cleanup_(closep)
-	int theirs = -EBADF;
-	_cleanup_(closep)
-	int status = -EBADF;
-	_cleanup_(closep)
-	int status_end = -EBADF;
+	_cleanup_(preparation_deinit) struct preparation preparation = { .arguments = { PROGRAM,
+											NULL } };
+	_cleanup_(closep) int ours = -EBADF;
+	_cleanup_(closep) int theirs = -EBADF;
+	_cleanup_(closep) int status = -EBADF;
+	_cleanup_(closep) int status_end = -EBADF;
 	int sockets[2], pipes[2];
 	int r;
 

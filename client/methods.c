@@ -325,8 +325,7 @@ int portscan_metrics_start(struct portscan *p, portscan_done_fn *done, void *use
  */
 static int parse_params(json_t **ret_json, const char *text, struct error *ret_error)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer wrapped = { 0 };
+	_cleanup_(buffer_deinit) struct buffer wrapped = { 0 };
 	json_t *json;
 	int r;
 

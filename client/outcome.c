@@ -50,8 +50,7 @@ int outcome_set(struct outcome *outcome, json_t *message, const struct answer *a
 
 int outcome_set_error(struct outcome *outcome, const struct error *error)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer text = { 0 };
+	_cleanup_(buffer_deinit) struct buffer text = { 0 };
 	struct envelope envelope = { .dialect = DIALECT_JSONRPC };
 	struct error ignored = { 0 };
 	struct answer answer;

@@ -82,8 +82,7 @@ static const char *table_find(const struct table *table, uint64_t id)
 
 static int add_child(struct table *table, const char *parent, const struct dirent *child)
 {
-	_cleanup_(freep)
-	char *path = NULL;
+	_cleanup_(freep) char *path = NULL;
 	int r;
 
 	/* The root is "/", and its children are not "//child". */
@@ -105,10 +104,8 @@ static void closedirp(DIR **directory)
 
 static int add_children(struct table *table, int root_fd, const char *parent)
 {
-	_cleanup_(closedirp)
-	DIR *directory = NULL;
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closedirp) DIR *directory = NULL;
+	_cleanup_(closep) int fd = -EBADF;
 	const char *relative = parent[1] ? parent + 1 : ".";
 	const struct dirent *child;
 	struct stat status;
@@ -149,8 +146,7 @@ static int add_children(struct table *table, int root_fd, const char *parent)
  */
 static int table_walk(struct table *table, int root_fd)
 {
-	_cleanup_(freep)
-	char *path = NULL;
+	_cleanup_(freep) char *path = NULL;
 	struct stat status;
 	int r;
 
@@ -175,8 +171,7 @@ static int table_walk(struct table *table, int root_fd)
 
 static int walk(struct cgroups *cgroups)
 {
-	_cleanup_(table_deinit)
-	struct table table = { 0 };
+	_cleanup_(table_deinit) struct table table = { 0 };
 	struct table old = cgroups->table;
 	int r;
 
@@ -210,8 +205,7 @@ static int find_mount(void)
 	static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		_cleanup_(closep)
-		int fd = open_directory(places[i]);
+		_cleanup_(closep) int fd = open_directory(places[i]);
 
 		if (fd >= 0 && is_cgroup2(fd))
 			return steal_fd(&fd);

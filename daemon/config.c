@@ -322,8 +322,7 @@ static int read_options(struct config *config, const char **ret_file, int argc, 
 
 int config_load(struct config *ret_config, int argc, char *argv[])
 {
-	_cleanup_(config_deinit)
-	struct config config = {
+	_cleanup_(config_deinit) struct config config = {
 		.quarantine_ms = QUARANTINE_MS_DEFAULT,
 		.window = WINDOW_DEFAULT,
 		.connections_per_user = CONNECTIONS_PER_USER_DEFAULT,

@@ -56,8 +56,7 @@ static int set_option(int fd, int level, int option, int value)
 /* `type` is SOCK_STREAM or SOCK_DGRAM; on success the caller closes *ret_fd. */
 static int bind_address(int *ret_fd, const union address *address, int type, bool reuse)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	int r;
 
 	fd = socket(address->any.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -172,8 +171,7 @@ static int hold_udp(struct holder *holder, const struct holder_request *request,
 
 static int hold(struct holder *ret_holder, const struct holder_request *request)
 {
-	_cleanup_(holder_deinit)
-	struct holder holder = HOLDER_INIT;
+	_cleanup_(holder_deinit) struct holder holder = HOLDER_INIT;
 	int r;
 
 	holder.port = request->port;
@@ -322,8 +320,7 @@ int holder_adopt(struct holder *holder, int fd)
 
 static int try_type(const struct sockaddr *address, uint16_t port, int type)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	return bind_port(&fd, address, port, type, false);
 }

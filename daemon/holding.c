@@ -60,8 +60,7 @@ static int park(struct holding *holding, struct parking *parking)
 int holding_new(struct holding **ret_holding, const struct lease *lease, uint16_t port,
 		bool allow_time_wait, struct parking *parking)
 {
-	_cleanup_(holding_freep)
-	struct holding *holding = NULL;
+	_cleanup_(holding_freep) struct holding *holding = NULL;
 	struct sockaddr_storage space;
 	struct holder_request request = {
 		.address = lease_sockaddr(lease, &space),
@@ -169,8 +168,7 @@ static bool fits(const struct lease *lease, const struct holder_identity *identi
 int holding_new_found(struct holding **ret_holding, const struct lease *lease, uint16_t port,
 		      struct finds *finds)
 {
-	_cleanup_(holding_freep)
-	struct holding *holding = NULL;
+	_cleanup_(holding_freep) struct holding *holding = NULL;
 	unsigned wanted = lease->protocol == LEASE_BOTH ? 2 : 1;
 
 	holding = holding_alloc(port);

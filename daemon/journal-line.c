@@ -198,8 +198,7 @@ static json_t *parse(const char *text, size_t size, struct journal_error *error)
 int line_read_header(const char *text, size_t size, const char *boot_id, bool *ret_same_boot,
 		     struct journal_error *ret_error)
 {
-	_cleanup_(json_decrefp)
-	json_t *json = NULL;
+	_cleanup_(json_decrefp) json_t *json = NULL;
 	const char *magic, *boot;
 	json_error_t json_error;
 	json_int_t version;
@@ -268,8 +267,7 @@ static int read_port(const json_t *ports, size_t i, uint16_t *ret_port, struct j
 static int read_ports(const json_t *ports, struct lease_port **ret_ports, size_t *ret_n_ports,
 		      struct journal_error *error)
 {
-	_cleanup_(freep)
-	struct lease_port *read = NULL;
+	_cleanup_(freep) struct lease_port *read = NULL;
 	size_t n = json_array_size(ports);
 	int r;
 
@@ -354,8 +352,7 @@ static int explain(int error, struct journal_error *ret_error)
 
 static int replay_lease(json_t *json, struct lease_table *table, struct journal_error *error)
 {
-	_cleanup_(freep)
-	struct lease_port *ports = NULL;
+	_cleanup_(freep) struct lease_port *ports = NULL;
 	struct members members = {
 		.pid_tag = "0",
 		.protocol = protocols[LEASE_TCP],
@@ -441,8 +438,7 @@ static int replay_name(json_t *json, struct lease_table *table, struct journal_e
 int line_replay(const char *text, size_t size, struct lease_table *table,
 		struct journal_error *ret_error)
 {
-	_cleanup_(json_decrefp)
-	json_t *json = NULL;
+	_cleanup_(json_decrefp) json_t *json = NULL;
 
 	json = parse(text, size, ret_error);
 	if (!json)

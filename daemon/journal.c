@@ -90,8 +90,7 @@ static int flush(int fd, struct line *line, size_t at_least, off_t *size)
 /* The whole table. *ret_size in bytes, *ret_n_lines with the header. */
 static int write_table(const struct journal *journal, int fd, off_t *ret_size, size_t *ret_n_lines)
 {
-	_cleanup_(line_deinit)
-	struct line line = { 0 };
+	_cleanup_(line_deinit) struct line line = { 0 };
 	const struct lease *lease = NULL;
 	const struct name *name = NULL;
 	size_t n_lines = 1;
@@ -124,8 +123,7 @@ static int write_table(const struct journal *journal, int fd, off_t *ret_size, s
 
 static int replace(struct journal *journal)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	size_t n_lines;
 	off_t size;
 	int r;
@@ -241,8 +239,7 @@ int journal_erase(struct journal *journal, const struct lease *lease)
 /* *ret_text is the caller's to free. */
 static int read_all(int fd, char **ret_text, size_t *ret_size)
 {
-	_cleanup_(freep)
-	char *text = NULL;
+	_cleanup_(freep) char *text = NULL;
 	struct stat status;
 	size_t size = 0;
 
@@ -304,8 +301,7 @@ static int replay(struct journal *journal, const char *text, size_t size,
 
 static int load(struct journal *journal, struct journal_error *error)
 {
-	_cleanup_(freep)
-	char *text = NULL;
+	_cleanup_(freep) char *text = NULL;
 	size_t size = 0;
 	int r;
 
@@ -332,8 +328,7 @@ static int load(struct journal *journal, struct journal_error *error)
 int journal_open(struct journal **ret_journal, int directory_fd, const char *boot_id,
 		 struct lease_table *table, struct journal_error *ret_error)
 {
-	_cleanup_(journal_freep)
-	struct journal *journal = NULL;
+	_cleanup_(journal_freep) struct journal *journal = NULL;
 	struct journal_error error = { 0 };
 	int r;
 

@@ -156,8 +156,7 @@ static int choose_by_chance(const struct choice *choice)
 
 static int choose_from_list(const struct choice *choice)
 {
-	_cleanup_(freep)
-	uint16_t *ports = NULL;
+	_cleanup_(freep) uint16_t *ports = NULL;
 	const struct lease_request *request = choice->request;
 	size_t n = 0, size = 0;
 	int r;

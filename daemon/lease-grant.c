@@ -151,8 +151,7 @@ static int new_lease(const struct choice *choice, struct lease **ret_lease)
 static int grant_new(struct choice *choice, struct lease_user *user, struct lease **ret_lease)
 {
 	const struct lease_request *request = choice->request;
-	_cleanup_(lease_freep)
-	struct lease *lease = NULL;
+	_cleanup_(lease_freep) struct lease *lease = NULL;
 	struct lease_table *table = choice->table;
 	int r;
 
@@ -190,8 +189,7 @@ static int grant_new(struct choice *choice, struct lease_user *user, struct leas
 int lease_table_grant(struct lease_table *table, const struct lease_request *request,
 		      int64_t now_ms, struct lease **ret_lease)
 {
-	_cleanup_(freep)
-	struct portset *allowed = NULL, *excluded = NULL;
+	_cleanup_(freep) struct portset *allowed = NULL, *excluded = NULL;
 	struct choice choice = { .table = table, .request = request, .now_ms = now_ms };
 	struct lease *lease = NULL;
 	struct lease_user *user;

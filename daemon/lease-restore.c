@@ -80,8 +80,7 @@ static int copy(struct lease **ret_lease, const struct lease *from)
 
 int lease_table_restore(struct lease_table *table, const struct lease *from)
 {
-	_cleanup_(lease_freep)
-	struct lease *lease = NULL;
+	_cleanup_(lease_freep) struct lease *lease = NULL;
 	struct hash_link *link = hash_find(&table->by_id, from->id);
 	struct lease *old = link ? container_of(link, struct lease, by_id) : NULL;
 	struct lease_user *user;

@@ -122,8 +122,7 @@ static void table_freep(struct lease_table **table)
 int lease_table_new(struct lease_table **ret_table, const struct lease_config *config,
 		    const struct lease_ops *ops, void *userdata)
 {
-	_cleanup_(table_freep)
-	struct lease_table *table = NULL;
+	_cleanup_(table_freep) struct lease_table *table = NULL;
 	int r;
 
 	table = calloc(1, sizeof(*table));

@@ -75,8 +75,7 @@ static int open_directory(const char *path)
 static int open_journal(struct leases *leases)
 {
 	const char *path = leases->daemon->config.runtime_dir;
-	_cleanup_(closep)
-	int directory = -EBADF;
+	_cleanup_(closep) int directory = -EBADF;
 	struct journal_error error = { 0 };
 	char boot_id[SD_ID128_STRING_MAX] = "";
 	sd_id128_t id;
@@ -163,8 +162,7 @@ static uint16_t first_unprivileged_port(void)
 
 int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed *passed)
 {
-	_cleanup_(leases_freep)
-	struct leases *leases = NULL;
+	_cleanup_(leases_freep) struct leases *leases = NULL;
 	int r;
 
 	leases = calloc(1, sizeof(*leases));

@@ -41,8 +41,7 @@ static int fill_address(struct sockaddr_un *ret_address, socklen_t *ret_size, co
 /* Who listens at the address: 0 and the pid, -ECONNREFUSED for nobody, or -errno. */
 static int find_owner(const struct sockaddr_un *address, socklen_t size, pid_t *ret_pid)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	struct ucred peer;
 	socklen_t peer_size = sizeof(peer);
 
@@ -118,8 +117,7 @@ static int clear_stale(const struct sockaddr_un *address, socklen_t size, const 
 
 static int open_socket(struct listening_socket *socket_, const char *name)
 {
-	_cleanup_(closep)
-	int directory = -EBADF, fd = -EBADF;
+	_cleanup_(closep) int directory = -EBADF, fd = -EBADF;
 	struct sockaddr_un address;
 	socklen_t size;
 	int r;

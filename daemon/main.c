@@ -141,8 +141,7 @@ static void apply(struct daemon *daemon, struct config *config)
 static void on_hangup(struct ev_loop *loop, ev_signal *watcher, int revents)
 {
 	struct watchers *watchers = container_of(watcher, struct watchers, hangup);
-	_cleanup_(config_deinit)
-	struct config config = { 0 };
+	_cleanup_(config_deinit) struct config config = { 0 };
 
 	(void)loop;
 	(void)revents;
@@ -278,8 +277,7 @@ static int open_daemon(struct daemon *daemon)
 
 static int open_service(struct daemon *daemon)
 {
-	_cleanup_(passed_deinit)
-	struct passed passed = { 0 };
+	_cleanup_(passed_deinit) struct passed passed = { 0 };
 	int r;
 
 	r = passed_take(&passed);

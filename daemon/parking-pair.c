@@ -87,10 +87,8 @@ int pair_new(struct pair **ret_pair, const char *name)
 
 int pair_new_restored(struct pair **ret_pair, const char *name, int a, int b)
 {
-	_cleanup_(closep)
-	int in = a;
-	_cleanup_(closep)
-	int out = b;
+	_cleanup_(closep) int in = a;
+	_cleanup_(closep) int out = b;
 	int r;
 
 	r = pair_alloc(ret_pair, name);
@@ -191,8 +189,7 @@ static int pair_send(struct pair *pair, const int fds[], unsigned n)
 
 int pair_add(struct pair *pair, struct parked *parked)
 {
-	_cleanup_(freep)
-	struct parking_message *message = message_new();
+	_cleanup_(freep) struct parking_message *message = message_new();
 	int r;
 
 	if (!message)
@@ -241,8 +238,7 @@ static void batch_fill(struct batch *batch, const struct pair *from, bool within
 
 int pair_move(struct pair *from, struct pair *to)
 {
-	_cleanup_(freep)
-	struct parking_message *message = message_new();
+	_cleanup_(freep) struct parking_message *message = message_new();
 	struct batch batch;
 	int r;
 
@@ -343,8 +339,7 @@ static unsigned take_fds(struct msghdr *header, int ret_fds[static MESSAGE_MAX])
 /* Returns 1 for a message, 0 at the end. */
 static int peek_message(struct pair *pair, struct parking_sockets *sockets)
 {
-	_cleanup_(freep)
-	struct parking_message *message = message_new();
+	_cleanup_(freep) struct parking_message *message = message_new();
 	union control control;
 	char format;
 	struct iovec payload = { .iov_base = &format, .iov_len = 1 };

@@ -259,8 +259,7 @@ static struct pair *find_pair(struct parking *parking, const char *name)
 /* Takes over `fd` in any case. */
 static int collect(struct parking *parking, const char *name, int fd)
 {
-	_cleanup_(closep)
-	int end = fd;
+	_cleanup_(closep) int end = fd;
 	struct pair *pair = find_pair(parking, name);
 	int r;
 

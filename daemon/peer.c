@@ -9,8 +9,7 @@
 
 bool peer_is_in_group(int fd, gid_t group)
 {
-	_cleanup_(freep)
-	gid_t *groups = NULL;
+	_cleanup_(freep) gid_t *groups = NULL;
 	socklen_t size = 64 * sizeof(*groups);
 	struct ucred peer;
 	socklen_t peer_size = sizeof(peer);

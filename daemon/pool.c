@@ -19,8 +19,7 @@ struct pool_slot {
 
 int pool_init(struct pool *pool, const struct port_range *ranges, size_t n_ranges)
 {
-	_cleanup_(pool_deinit)
-	struct pool new = { 0 };
+	_cleanup_(pool_deinit) struct pool new = { 0 };
 
 	new.slots = calloc(UINT16_MAX + 1, sizeof(struct pool_slot));
 	if (!new.slots)

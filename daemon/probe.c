@@ -178,8 +178,7 @@ static enum outcome end_connected(struct prober *prober, int fd)
  */
 static bool has_source_address(const union address *address)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	fd = socket(address->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return fd < 0 || connect(fd, &address->sa, address_size(address)) == 0 ||

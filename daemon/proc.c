@@ -36,8 +36,7 @@ static void read_command(int process_fd, char ret_command[COMMAND_SIZE])
 	ssize_t size = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files) && size <= 0; i++) {
-		_cleanup_(closep)
-		int fd = openat(process_fd, files[i], O_RDONLY | O_CLOEXEC);
+		_cleanup_(closep) int fd = openat(process_fd, files[i], O_RDONLY | O_CLOEXEC);
 
 		size = fd < 0 ? 0 : read(fd, ret_command, COMMAND_SIZE - 1);
 	}
@@ -86,10 +85,8 @@ static void leave_process(struct proc_walk *walk)
 /* Not where it is gone, or none of our business. */
 static void enter_process(struct proc_walk *walk, const char *name)
 {
-	_cleanup_(closep)
-	int process_fd = -EBADF;
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int process_fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	struct stat status;
 
 	process_fd = openat(dirfd(walk->processes), name, O_PATH | O_DIRECTORY | O_CLOEXEC);

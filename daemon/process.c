@@ -171,8 +171,7 @@ void process_watch_init(struct process_watch *watch)
 int process_watch_start(struct process_watch *watch, struct process_table *table, pid_t pid,
 			process_gone *gone)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	struct process *process;
 
 	if (pid <= 0)
@@ -195,8 +194,7 @@ int process_watch_start(struct process_watch *watch, struct process_table *table
 int process_watch_start_peer(struct process_watch *watch, struct process_table *table,
 			     int connection, process_gone *gone)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	struct process *process;
 	struct ucred peer;
 	socklen_t size = sizeof(peer);

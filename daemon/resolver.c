@@ -185,8 +185,7 @@ static void close_channel(struct lookup *lookup)
 
 static bool lacks_descriptors(void)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	return fd < 0 && (errno == EMFILE || errno == ENFILE);

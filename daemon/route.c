@@ -42,8 +42,7 @@ static size_t fill_request(struct route_request *request, const union address *a
 
 bool route_is_local(const union address *address)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	struct route_request request;
 	union {
 		struct nlmsghdr header;

@@ -229,8 +229,7 @@ static void server_freep(struct server **server)
 
 int server_new(struct server **ret_server, struct daemon *daemon, struct passed *passed)
 {
-	_cleanup_(server_freep)
-	struct server *server = NULL;
+	_cleanup_(server_freep) struct server *server = NULL;
 	int r;
 
 	server = calloc(1, sizeof(*server));

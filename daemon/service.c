@@ -10,8 +10,7 @@
 
 int metrics_start(struct request *request)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer text = { 0 };
+	_cleanup_(buffer_deinit) struct buffer text = { 0 };
 	struct metrics_result result;
 	int r;
 

@@ -19,8 +19,7 @@ int sockdiag_open(int protocol)
 {
 	/* Connected to port 0, the kernel: nobody else's messages get in. */
 	static const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)

@@ -428,8 +428,7 @@ static int make_tallies(struct sweep *sweep)
 
 int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
 {
-	_cleanup_(sweep_freep)
-	struct sweep *sweep = NULL;
+	_cleanup_(sweep_freep) struct sweep *sweep = NULL;
 	int r;
 
 	sweep = calloc(1, sizeof(*sweep));

@@ -86,8 +86,7 @@ static int widen_integers(struct buffer *buffer, const char *data, size_t size)
 static json_t *load(const char *data, size_t size, json_error_t *ret_error)
 {
 	static const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
-	_cleanup_(buffer_deinit)
-	struct buffer widened = { 0 };
+	_cleanup_(buffer_deinit) struct buffer widened = { 0 };
 	json_t *message = json_loadb(data, size, flags, ret_error);
 
 	if (message || json_error_code(ret_error) != json_error_numeric_overflow ||

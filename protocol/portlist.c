@@ -218,8 +218,7 @@ void portlist_builder_finish(struct portlist_builder *builder, struct portlist *
 
 int portlist_parse(struct portlist *ret_list, const char *text, const char **ret_why)
 {
-	_cleanup_(builder_freep)
-	struct portlist_builder *builder = NULL;
+	_cleanup_(builder_freep) struct portlist_builder *builder = NULL;
 	int r;
 
 	r = portlist_builder_new(&builder);
@@ -235,8 +234,7 @@ int portlist_parse(struct portlist *ret_list, const char *text, const char **ret
 int portlist_exclude(struct portlist *ret_list, const struct portlist *list,
 		     const struct portlist *exclude)
 {
-	_cleanup_(builder_freep)
-	struct portlist_builder *builder = NULL;
+	_cleanup_(builder_freep) struct portlist_builder *builder = NULL;
 	int r;
 
 	r = portlist_builder_new(&builder);

@@ -217,8 +217,7 @@ static int decode_ports(const struct field *field, enum decode_mode mode, const 
 
 static int decode_port_array(const struct field *field, const json_t *value, void *ret)
 {
-	_cleanup_(freep)
-	uint16_t *ports = NULL;
+	_cleanup_(freep) uint16_t *ports = NULL;
 	const json_t *element;
 	size_t i;
 
@@ -330,8 +329,7 @@ static const struct field *find_field(const struct field *fields, enum decode_mo
 static int refuse_unknown(const struct field *fields, enum decode_mode mode, const char *name,
 			  struct error *ret_error)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer known = { 0 };
+	_cleanup_(buffer_deinit) struct buffer known = { 0 };
 	char quoted[QUOTED_MAX + 8];
 
 	quote_text(quoted, name);

@@ -68,9 +68,16 @@ void daemon_connect(const struct bench_daemon *daemon, struct portscan **ret_con
 
 void daemon_run(struct bench_daemon *daemon, const char *const options[])
 {
-	const char *argv[32] = { getenv("PORTSCAND"), "--log-level",   "warning",        "--socket",
-				 daemon->socket,      "--runtime-dir", daemon->directory };
-	size_t n = 7;
+	const char *argv[32] = { getenv("PORTSCAND"),
+				 "--log-level",
+				 "warning",
+				 "--socket",
+				 daemon->socket,
+				 "--runtime-dir",
+				 daemon->directory,
+				 "--connections-per-user",
+				 "10000" };
+	size_t n = 9;
 
 	if (!argv[0])
 		fail("PORTSCAND");

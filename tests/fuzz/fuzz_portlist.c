@@ -80,10 +80,8 @@ static void put_text(struct buffer *buffer, const struct portlist *list)
 
 static void assert_stable(const struct portlist *list)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer first = { 0 };
-	_cleanup_(buffer_deinit)
-	struct buffer second = { 0 };
+	_cleanup_(buffer_deinit) struct buffer first = { 0 };
+	_cleanup_(buffer_deinit) struct buffer second = { 0 };
 	struct portlist again;
 	const char *why;
 

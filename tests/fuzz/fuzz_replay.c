@@ -8,10 +8,8 @@
 
 static void replay(const char *directory, const char *name)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer path = { 0 };
-	_cleanup_(buffer_deinit)
-	struct buffer input = { 0 };
+	_cleanup_(buffer_deinit) struct buffer path = { 0 };
+	_cleanup_(buffer_deinit) struct buffer input = { 0 };
 	char *space;
 	FILE *file;
 	size_t n;

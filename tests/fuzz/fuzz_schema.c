@@ -220,8 +220,7 @@ static void free_client(const struct field *fields, union values *client)
 static void round_trip(size_t table, enum decode_mode mode, const union values *values)
 {
 	const struct field *fields = tables[table].fields;
-	_cleanup_(buffer_deinit)
-	struct buffer encoded = { 0 };
+	_cleanup_(buffer_deinit) struct buffer encoded = { 0 };
 	struct error error = { 0 };
 	union values client, back;
 	json_t *object;

@@ -94,8 +94,7 @@ int open_bound(const struct bind_to *to, int type, uint16_t *ret_port)
 {
 	union any_address address;
 	socklen_t length = fill_address(&address, to->family, to->address, 0);
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	fd = socket(to->family, type | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(fd, 0);
@@ -129,8 +128,7 @@ int connects(int family, const char *text, uint16_t port)
 	static const struct linger reset = { .l_onoff = 1 };
 	union any_address address, self;
 	socklen_t length = fill_address(&address, family, text, port), self_length = sizeof(self);
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(fd, 0);

@@ -37,8 +37,7 @@ static int set(int fd, int level, int option, bool value)
 
 int attempt_here(const struct attempt *attempt, uint16_t port)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	int type = attempt->type ? attempt->type : SOCK_STREAM;
 	union somebody_address address;
 	socklen_t size = somebody_address(attempt->address, port, &address);
@@ -124,8 +123,7 @@ int somebody_tries(const struct attempt *attempt, uint16_t port, uid_t uid)
 
 bool sysctl_write(const char *name, const char *value)
 {
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	char path[128];
 
 	snprintf(path, sizeof(path), "/proc/sys/net/%s", name);
@@ -136,8 +134,7 @@ bool sysctl_write(const char *name, const char *value)
 bool own_network(unsigned first, unsigned last)
 {
 	struct ifreq loopback = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 	char range[32];
 
 	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)

@@ -79,8 +79,7 @@ static void put_type(struct buffer *buffer, const struct field *field)
 		[FIELD_STRING] = "string",  [FIELD_HOST] = "string",      [FIELD_TEXT] = "string",
 		[FIELD_PORTS] = "[]string", [FIELD_PORT_ARRAY] = "[]int",
 	};
-	_cleanup_(buffer_deinit)
-	struct buffer body = { 0 };
+	_cleanup_(buffer_deinit) struct buffer body = { 0 };
 
 	if (field->type == FIELD_ENUM) {
 		for (size_t i = 0; field->names[i]; i++)
@@ -131,8 +130,7 @@ START_TEST(methods_take_and_give_what_the_interface_says)
 {
 	read_interface();
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
-		_cleanup_(buffer_deinit)
-		struct buffer expected = { 0 };
+		_cleanup_(buffer_deinit) struct buffer expected = { 0 };
 		const char *name = unqualified(methods[i].names->varlink);
 
 		buffer_printf(&expected, ";method%s", name);

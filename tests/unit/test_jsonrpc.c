@@ -12,8 +12,7 @@ static void answer_call(struct buffer *output, json_t *message, bool in_batch)
 {
 	struct error error = { 0 };
 	struct call call;
-	_cleanup_(json_decrefp)
-	json_t *result = json_integer(19);
+	_cleanup_(json_decrefp) json_t *result = json_integer(19);
 	int r = call_unpack(&call, message, DIALECT_JSONRPC, &error);
 
 	if (r == 0 && strcmp(call.method, "subtract") != 0 && strcmp(call.method, "update") != 0)
@@ -35,8 +34,7 @@ static void answer(struct buffer *output, const char *text)
 {
 	struct error error = { 0 };
 	struct envelope unknown = { .versioned = true, .id = json_null() };
-	_cleanup_(json_decrefp)
-	json_t *message = NULL;
+	_cleanup_(json_decrefp) json_t *message = NULL;
 	json_t *element;
 	size_t i;
 
@@ -68,10 +66,8 @@ static void strip(json_t *answer)
 /* `expected` NULL: no answer. */
 static void assert_answer(const char *text, const char *expected)
 {
-	_cleanup_(buffer_deinit)
-	struct buffer output = { 0 };
-	_cleanup_(json_decrefp)
-	json_t *found = NULL;
+	_cleanup_(buffer_deinit) struct buffer output = { 0 };
+	_cleanup_(json_decrefp) json_t *found = NULL;
 
 	answer(&output, text);
 	if (!expected) {

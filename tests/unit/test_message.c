@@ -69,8 +69,7 @@ static void assert_refused_with(const char *text, const char *answer)
 /* Asserts how a request's result goes out. */
 static void assert_answered_with(const char *text, enum dialect dialect, const char *answer)
 {
-	_cleanup_(json_decrefp)
-	json_t *result = json_of("{'ok':true}");
+	_cleanup_(json_decrefp) json_t *result = json_of("{'ok':true}");
 
 	ck_assert_msg(unpack(text, dialect) == 0, "%s: %s", text, error.message);
 	ck_assert_int_eq(message_put_result(&output, &call.envelope, false, NULL, result, false),
@@ -366,8 +365,7 @@ END_TEST
 START_TEST(a_client_s_call_leaves_out_what_is_not_set)
 {
 	struct check_params params = { .port = 22, .timeout_ms = 100 };
-	_cleanup_(json_decrefp)
-	json_t *tree = json_of("{'id':4}");
+	_cleanup_(json_decrefp) json_t *tree = json_of("{'id':4}");
 
 	ck_assert_int_eq(message_put_call(&output, "check", 1, check_params_fields, &params), 0);
 	assert_output("{'jsonrpc':'2.0','method':'check','params':{'port':22,'timeout_ms':100},"

@@ -88,8 +88,7 @@ START_TEST(port_is_nothing_else)
 
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		char text[64], given[QUOTED_MAX + 8];
-		_cleanup_(json_decrefp)
-		json_t *value = json_of(refused[i]);
+		_cleanup_(json_decrefp) json_t *value = json_of(refused[i]);
 
 		quote_json(given, value);
 		snprintf(text, sizeof(text), "{'port':%s}", refused[i]);
@@ -209,8 +208,7 @@ START_TEST(host_has_1_to_253_characters_of_a_name_or_an_address)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		char message[256], given[QUOTED_MAX + 8];
-		_cleanup_(json_decrefp)
-		json_t *value = json_of(refused[i]);
+		_cleanup_(json_decrefp) json_t *value = json_of(refused[i]);
 
 		quote_json(given, value);
 		snprintf(text, sizeof(text), "{'port':80,'host':%s}", refused[i]);
@@ -427,8 +425,7 @@ END_TEST
 START_TEST(a_quotation_is_the_value_or_its_beginning)
 {
 	char quoted[QUOTED_MAX + 8];
-	_cleanup_(json_decrefp)
-	json_t *fits = json_array(), *array = json_array();
+	_cleanup_(json_decrefp) json_t *fits = json_array(), *array = json_array();
 
 	/* 1 + 39 * 2 + 1 bytes: exactly as many as there may be. */
 	for (int i = 0; i < 39; i++)

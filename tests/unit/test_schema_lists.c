@@ -33,8 +33,7 @@ static void assert_list(const struct portlist *list, const char *ports)
 static int decode(const char *ports, enum decode_mode mode, struct find_params *ret_params)
 {
 	char text[256];
-	_cleanup_(json_decrefp)
-	json_t *params = NULL;
+	_cleanup_(json_decrefp) json_t *params = NULL;
 
 	snprintf(text, sizeof(text), "{'ports':%s}", ports);
 	params = json_of(text);
@@ -56,8 +55,7 @@ static void assert_refused(const char *ports, enum decode_mode mode, const char 
 {
 	char message[384], given[QUOTED_MAX + 8];
 	struct find_params params;
-	_cleanup_(json_decrefp)
-	json_t *value = json_of(ports);
+	_cleanup_(json_decrefp) json_t *value = json_of(ports);
 
 	ck_assert_msg(decode(ports, mode, &params) == -EINVAL, "%s is accepted", ports);
 	ck_assert_int_eq(error.code, ERROR_INVALID_PARAMETER);
@@ -130,10 +128,8 @@ END_TEST
 START_TEST(both_lists_of_a_call_are_there_or_freed)
 {
 	struct find_params params;
-	_cleanup_(json_decrefp)
-	json_t *good = json_of("{'ports':'1-9','exclude':[3,'5-6']}");
-	_cleanup_(json_decrefp)
-	json_t *bad = json_of("{'ports':'1-9','exclude':'x'}");
+	_cleanup_(json_decrefp) json_t *good = json_of("{'ports':'1-9','exclude':[3,'5-6']}");
+	_cleanup_(json_decrefp) json_t *bad = json_of("{'ports':'1-9','exclude':'x'}");
 
 	ck_assert_int_eq(schema_decode(find_params_fields, good, DECODE_LOOSE, &params, &error), 0);
 	assert_list(&params.ports, "1-9");

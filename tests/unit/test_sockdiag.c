@@ -113,8 +113,7 @@ static void compare_kinds(struct table *table, size_t n_kinds, size_t n_destinat
 
 	for (size_t i = 0; i < n_kinds; i++) {
 		const struct bind_to *kind = &kinds[i];
-		_cleanup_(closep)
-		int fd = open_listener(kind, &port);
+		_cleanup_(closep) int fd = open_listener(kind, &port);
 
 		if (fd < 0) {
 			printf("skipped: a listener on %s%%%s: %s\n", kind->address,
@@ -167,8 +166,7 @@ END_TEST
 START_TEST(test_not_a_listener)
 {
 	static const struct bind_to to = { AF_INET, "127.0.0.1", -1, NULL };
-	_cleanup_(closep)
-	int listener = -EBADF, client = -EBADF, bound = -EBADF;
+	_cleanup_(closep) int listener = -EBADF, client = -EBADF, bound = -EBADF;
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	socklen_t length = sizeof(address);
 	uint8_t loopback[16] = { 127, 0, 0, 1 };
@@ -205,8 +203,7 @@ END_TEST
 
 START_TEST(test_reuseport)
 {
-	_cleanup_(closep)
-	int first = -EBADF, second = -EBADF;
+	_cleanup_(closep) int first = -EBADF, second = -EBADF;
 	struct sockaddr_in address = { .sin_family = AF_INET };
 	socklen_t length = sizeof(address);
 	uint8_t loopback[16] = { 127, 0, 0, 1 };

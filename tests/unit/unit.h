@@ -37,10 +37,8 @@ static inline json_t *json_of(const char *text)
 /* Asserts that the value is the one that `text` stands for. */
 static inline void assert_json(const json_t *value, const char *text)
 {
-	_cleanup_(json_decrefp)
-	json_t *expected = json_of(text);
-	_cleanup_(freep)
-	char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+	_cleanup_(json_decrefp) json_t *expected = json_of(text);
+	_cleanup_(freep) char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 
 	ck_assert_msg(json_equal(value, expected), "%s, expected %s", found ? found : "nothing",
 		      q(text));
