@@ -7,6 +7,7 @@
 #include "portserver.h"
 #include "request.h"
 #include "server.h"
+#include "unread.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -73,55 +74,6 @@ static void end_input(struct connection *connection)
 	frame_reader_deinit(&connection->input);
 }
 
-static void answer_unread(struct connection *connection, enum dialect dialect,
-			  const struct error *error)
-{
-	json_t *id = json_null();
-	struct envelope envelope = { .dialect = dialect, .versioned = true, .id = id };
-
-	metrics_count_error(&connection->daemon->metrics, error->code);
-	if (message_put_error(&connection->output.buffer, &envelope, false, error) < 0)
-		log_warning("out of memory: an answer is lost");
-}
-
-/*
- * What a message was going to be whose end isn't there yet: only Varlink has such a member. If
- * the end is there, it tells.
- */
-static enum dialect guess_dialect(const struct buffer *input)
-{
-	const char *bytes = buffer_data(input);
-	size_t size = buffer_size(input);
-	const char *nul = memchr(bytes, '\0', size), *line = memchr(bytes, '\n', size);
-
-	if (nul || line)
-		return !line || (nul && nul < line) ? DIALECT_VARLINK : DIALECT_JSONRPC;
-	return memmem(bytes, size, "\"parameters\"", strlen("\"parameters\"")) ? DIALECT_VARLINK
-									       : DIALECT_JSONRPC;
-}
-
-static void refuse_size(struct connection *connection)
-{
-	struct error error = { 0 };
-
-	error_set(&error, ERROR_MESSAGE_TOO_LARGE, json_pack("{si}", "limit", (int)MESSAGE_MAX),
-		  "a message may have %u bytes; send smaller ones on a new connection",
-		  MESSAGE_MAX);
-	answer_unread(connection, guess_dialect(&connection->input.input), &error);
-	error_deinit(&error);
-	end_input(connection);
-}
-
-static void refuse_batch(struct connection *connection)
-{
-	struct error error = { 0 };
-
-	error_set(&error, ERROR_INVALID_REQUEST, NULL,
-		  "a batch may have %u calls; send them in several", BATCH_MAX);
-	answer_unread(connection, DIALECT_JSONRPC, &error);
-	error_deinit(&error);
-}
-
 static int start_batch(struct connection *connection, json_t *calls)
 {
 	struct batch *batch;
@@ -131,7 +83,7 @@ static int start_batch(struct connection *connection, json_t *calls)
 		/* Answered as what it isn't: one request. */
 		return request_start(connection, NULL, calls, DIALECT_JSONRPC);
 	if (json_array_size(calls) > BATCH_MAX) {
-		refuse_batch(connection);
+		unread_batch(connection);
 		return 0;
 	}
 	r = batch_new(&batch, calls);
@@ -195,7 +147,7 @@ static int start_message(struct connection *connection, const struct frame *fram
 	r = message_parse(&message, frame->data, frame->size, &error);
 	frame_reader_done(&connection->input);
 	if (r == -EBADMSG && dialect == DIALECT_JSONRPC) {
-		answer_unread(connection, dialect, &error);
+		unread_answer(connection, dialect, &error);
 		r = 0;
 	}
 	error_deinit(&error);
@@ -265,10 +217,12 @@ static int work_off(struct connection *connection)
 		turn_queue(&connection->daemon->turns, &connection->turn);
 	if (r == -EMSGSIZE) {
 		/* Answered in order too; set_watchers() sees to it that no more is read until then. */
-		if (connection->is_varlink_busy)
+		if (connection->is_varlink_busy) {
 			connection->blocked_by = BLOCKED_BY_ORDER;
-		else
-			refuse_size(connection);
+		} else {
+			unread_message(connection);
+			end_input(connection);
+		}
 		return 0;
 	}
 	if (r == -EBADMSG) {
