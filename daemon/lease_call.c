@@ -113,6 +113,11 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 			     json_pack("{ss}", "detail", "pid is a process of another user"),
 			     "only root may lease for a process of another user");
 		break;
+	case ENOSYS:
+		request_fail(request, ERROR_NOT_SUPPORTED,
+			     json_pack("{ss}", "detail", "this kernel has no pidfds"),
+			     "until process takes Linux 5.3 or later; take connection or released");
+		break;
 	case ENODEV:
 		request_fail(request, ERROR_NOT_SUPPORTED,
 			     json_pack("{ss}", "detail", "address is none of this host"),

@@ -67,6 +67,8 @@ static ssize_t send_part(struct output *output, int fd)
 			part.iov_len = (size_t)(passing->end - output->n_sent);
 	}
 	if (passing && output->n_sent == passing->begin) {
+		/* The padding too. */
+		memset(&control, 0, CMSG_SPACE(passing->n * sizeof(int)));
 		control.header = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
 						   .cmsg_type = SCM_RIGHTS,
 						   .cmsg_len = CMSG_LEN(passing->n * sizeof(int)) };

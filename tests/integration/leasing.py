@@ -112,6 +112,13 @@ class Test(unittest.TestCase):
         self.assertEqual(len(sockets), n_expected, message)
         return json.loads(message)["result"], sockets
 
+    def require_processes(self):
+        """valgrind knows no pidfds."""
+        answer = self.client.call("lease", {"until": "process"})
+        if "error" in answer and answer["error"]["data"]["error"] == "NotSupported":
+            self.skipTest(answer["error"]["data"]["detail"])
+        self.release(answer["result"]["lease"]["lease"])
+
     def release(self, lease, client=None):
         self.assertEqual((client or self.client).call("release", {"lease": lease})["result"], {})
 

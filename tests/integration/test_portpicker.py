@@ -30,6 +30,7 @@ def has_portpicker():
 
 
 @unittest.skipUnless(has_portpicker(), "python3-portpicker is not installed")
+@unittest.skipIf(harness.WRAPPER, "needs pidfds")
 class Portpicker(unittest.TestCase):
     def start(self, pool=None):
         self.address = "@portscand-test-" + uuid.uuid4().hex
@@ -95,6 +96,12 @@ class Portpicker(unittest.TestCase):
 
 
 class ByHand(Test):
+    def setUp(self):
+        super().setUp()
+        self.require_processes()
+        # A lease that is over is none that a test has asked for.
+        self.assertTrue(wait_for(lambda: not self.leases()))
+
     def ask(self, message, uid=None):
         with self.daemon.client(uid=uid) as client:
             client.send(message)
