@@ -106,7 +106,7 @@ static int bind_port(int *ret_fd, const struct sockaddr *address, uint16_t port,
 
 static int bound_port(int fd, uint16_t *ret_port)
 {
-	union address address;
+	union address address = { 0 };
 	socklen_t size = sizeof(address);
 
 	if (getsockname(fd, &address.any, &size) < 0)
@@ -301,7 +301,7 @@ int holder_identify(int fd, struct holder_identity *ret_identity)
 
 int holder_adopt(struct holder *holder, int fd)
 {
-	struct holder_identity identity;
+	struct holder_identity identity = { 0 };
 	int *slot, r;
 
 	r = holder_identify(fd, &identity);

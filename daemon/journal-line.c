@@ -391,7 +391,7 @@ static int replay_gone(json_t *json, struct lease_table *table, struct journal_e
 {
 	json_error_t json_error;
 	const char *text;
-	uint64_t id;
+	uint64_t id = 0;
 	int r;
 
 	if (json_unpack_ex(json, &json_error, 0, "{s:s !}", "gone", &text) < 0)
@@ -409,9 +409,9 @@ static int replay_name(json_t *json, struct lease_table *table, struct journal_e
 {
 	uint16_t ports[NAMES_PORTS_MAX];
 	json_error_t json_error;
-	json_t *array;
-	json_int_t uid;
-	const char *name;
+	json_t *array = NULL;
+	json_int_t uid = 0;
+	const char *name = NULL;
 	size_t n;
 	int r;
 

@@ -292,9 +292,7 @@ static int replay(struct journal *journal, const char *text, size_t size,
 	}
 
 	/* Died while it was being made: not even the header is whole. */
-	if (journal->n_lines == 0)
-		journal->stale = true;
-	else if (size > 0 && ftruncate(journal->fd, journal->size) < 0)
+	if (journal->n_lines == 0 || (size > 0 && ftruncate(journal->fd, journal->size) < 0))
 		journal->stale = true;
 	return 0;
 }
@@ -320,7 +318,7 @@ static int load(struct journal *journal, struct journal_error *error)
 	}
 
 	r = read_all(journal->fd, &text, &size);
-	if (r < 0)
+	if (r < 0 || !text)
 		return r;
 	return replay(journal, text, size, error);
 }

@@ -17,7 +17,7 @@
 
 static size_t draw(const struct lease_table *table, size_t n)
 {
-	return (size_t)(table->ops->random(table->userdata) % n);
+	return n > 1 ? (size_t)(table->ops->random(table->userdata) % n) : 0;
 }
 
 static bool is_complete(const struct choice *choice)
@@ -171,7 +171,7 @@ static int choose_from_list(const struct choice *choice)
 			return r;
 	}
 
-	ports = calloc(size, sizeof(*ports));
+	ports = calloc(size + 1, sizeof(*ports));
 	if (!ports)
 		return -ENOMEM;
 

@@ -24,12 +24,6 @@ void lease_cancel(struct request *request)
 	free(call);
 }
 
-static void refuse_member(struct request *request, const char *member, const char *what)
-{
-	request_fail(request, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", member),
-		     "%s %s", member, what);
-}
-
 /* Whether the members go with each other. False: the request was failed. */
 static bool check_params(struct request *request)
 {
@@ -37,18 +31,22 @@ static bool check_params(struct request *request)
 	union address address;
 
 	if (params->pid && params->until != UNTIL_PROCESS)
-		refuse_member(request, "pid", "goes with \"until\":\"process\"; leave it out");
+		lease_refuse_member(request, "pid",
+				    "goes with \"until\":\"process\"; leave it out");
 	else if (params->listen && !params->pass_fd)
-		refuse_member(request, "listen", "goes with \"pass_fd\":true; give that as well");
+		lease_refuse_member(request, "listen",
+				    "goes with \"pass_fd\":true; give that as well");
 	else if (params->pass_fd && request->batch)
-		refuse_member(request, "pass_fd", "can't be in a batch; send the call by itself");
+		lease_refuse_member(request, "pass_fd",
+				    "can't be in a batch; send the call by itself");
 	else if (params->name && (!params->name[0] || strlen(params->name) > LEASE_NAME_MAX))
-		refuse_member(request, "name", "must have 1 to 255 bytes");
+		lease_refuse_member(request, "name", "must have 1 to 255 bytes");
 	else if (params->address && strcmp(params->address, "*") != 0 &&
 		 (strlen(params->address) > LEASE_ADDRESS_MAX ||
 		  address_parse(&address, params->address) < 0))
-		refuse_member(request, "address",
-			      "must be \"*\" or an IP address of this host, such as 127.0.0.1");
+		lease_refuse_member(
+			request, "address",
+			"must be \"*\" or an IP address of this host, such as 127.0.0.1");
 	else if (params->pass_fd && params->hold == HOLD_NONE)
 		request_fail(request, ERROR_NOT_SUPPORTED,
 			     json_pack("{ss}", "detail", "hold none has no socket"),
@@ -60,90 +58,11 @@ static bool check_params(struct request *request)
 			     "nothing listens on UDP; leave listen out");
 	else if (params->pass_fd &&
 		 params->count * (params->protocol == PROTOCOL_BOTH ? 2 : 1) > LEASES_FDS_MAX)
-		refuse_member(request, "count", "is more than can be passed; 253 descriptors can");
+		lease_refuse_member(request, "count",
+				    "is more than can be passed; 253 descriptors can");
 	else
 		return true;
 	return false;
-}
-
-void lease_fail(struct request *request, int error, const struct lease_params *params)
-{
-	struct leases *leases = request->daemon->leases;
-	const struct config *config = &request->daemon->config;
-	size_t checked;
-
-	if (params)
-		leases_count_refusal(leases);
-	switch (error) {
-	case EADDRNOTAVAIL:
-		checked = lease_table_choice(leases_table(leases));
-		request_fail(request, ERROR_NO_PORT_AVAILABLE,
-			     json_pack("{sI}", "checked", (json_int_t)checked),
-			     "of %zu ports there are not %d free%s; release some, or give other "
-			     "ports",
-			     checked, params->count, params->contiguous ? " in a row" : "");
-		break;
-	case EDQUOT:
-		request_fail(request, ERROR_QUOTA_EXCEEDED,
-			     json_pack("{ss,si}", "resource", "leases", "limit",
-				       (int)config->leases_per_user),
-			     "you have %u leased ports, as many as one user may have; release "
-			     "some",
-			     config->leases_per_user);
-		break;
-	case EADDRINUSE:
-		request_fail(request, ERROR_NOT_SUPPORTED,
-			     json_pack("{ss}", "detail",
-				       params->hold == HOLD_EXCLUSIVE
-					       ? "the descriptor has been passed already"
-					       : "somebody listens on the port already"),
-			     "the port of this lease of yours is in use: end what uses it, or ask "
-			     "without pass_fd");
-		break;
-	case EEXIST:
-		refuse_member(request, "name",
-			      "is that of a lease of yours with other ports; release that, or "
-			      "take another name");
-		break;
-	case ESRCH:
-		refuse_member(request, "pid", "is no process; it may have ended");
-		break;
-	case EPERM:
-		request_fail(request, ERROR_PERMISSION_DENIED,
-			     json_pack("{ss}", "detail", "pid is a process of another user"),
-			     "only root may lease for a process of another user");
-		break;
-	case ENOSYS:
-		request_fail(request, ERROR_NOT_SUPPORTED,
-			     json_pack("{ss}", "detail", "this kernel has no pidfds"),
-			     "until process takes Linux 5.3 or later; take connection or released");
-		break;
-	case ENODEV:
-		request_fail(request, ERROR_NOT_SUPPORTED,
-			     json_pack("{ss}", "detail", "address is none of this host"),
-			     "%.64s is no address of this host; give one, or \"*\"",
-			     params->address ? params->address : "*");
-		break;
-	case EACCES:
-		request_fail(request, ERROR_PERMISSION_DENIED,
-			     json_pack("{ss}", "detail", "the port is privileged"),
-			     "ports below 1024 are for root, and for a daemon that may bind "
-			     "them; give others");
-		break;
-	case EIO:
-		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
-			     json_pack("{ss}", "resource", "runtime directory"),
-			     "the lease can't be written down in %.128s: %s; nothing was leased",
-			     config->runtime_dir ? config->runtime_dir : "the runtime directory",
-			     strerror(leases_problem(leases)));
-		break;
-	case ETOOMANYREFS:
-		request_fail_errno(request, EMFILE);
-		break;
-	default:
-		request_fail_errno(request, error);
-		break;
-	}
 }
 
 /* Who wants no answer gets no descriptors either. */

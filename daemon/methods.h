@@ -55,5 +55,8 @@ int interface_description_start(struct request *request);
 /* Whether there are leases here; false: the request was failed. */
 bool request_has_leases(struct request *request);
 
+/* Fails it: `what` is what is wrong with the member. */
+void lease_refuse_member(struct request *request, const char *member, const char *what);
+
 /* Fails it for what leases_grant() or lease_table_renew() returned; `params` are those of lease. */
 void lease_fail(struct request *request, int error, const struct lease_params *params);

@@ -312,7 +312,7 @@ class Descriptors(Test):
         lease, port = result["lease"]["lease"], result["port"]
         # There is just the one socket, and the client has it.
         error = self.refuse(10, pass_fd=True, **params)
-        self.assertIn("descriptor", error["data"]["detail"])
+        self.assertIn("descriptor", error["message"])
         self.assertEqual(self.state(lease), "in_use")
         self.assertEqual(self.lease(**params)["lease"]["lease"], lease)
         server.close()
@@ -327,7 +327,7 @@ class Descriptors(Test):
         params = {"until": "released", "name": "served"}
         result, (server,) = self.lease_with_fds(1, listen=True, **params)
         error = self.refuse(10, pass_fd=True, **params)
-        self.assertIn("listens", error["data"]["detail"])
+        self.assertIn("listens", error["message"])
         self.assertEqual(self.state(result["lease"]["lease"]), "in_use")
         server.close()
         self.lease_with_fds(1, **params)
