@@ -17,7 +17,7 @@
 
 static size_t draw(const struct lease_table *table, size_t n)
 {
-	return n > 1 ? (size_t)(table->ops->random(table->userdata) % n) : 0;
+	return n > 0 ? (size_t)(table->ops->random(table->userdata) % n) : 0;
 }
 
 static bool is_complete(const struct choice *choice)

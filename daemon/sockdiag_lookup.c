@@ -73,7 +73,7 @@ static int check_support(struct sockdiag_lookup *lookup, int protocol)
 {
 	_Alignas(struct nlmsghdr) uint8_t buffer[512];
 	struct sockdiag_dump_request request;
-	const struct nlmsghdr *answer;
+	const struct nlmsghdr *answer = NULL;
 
 	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, protocol, 0, NULL, 0);
 	return exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
@@ -117,7 +117,7 @@ static int ask_route(struct sockdiag_lookup *lookup, int family, const uint8_t *
 {
 	_Alignas(struct nlmsghdr) uint8_t buffer[4096];
 	struct sockdiag_route_request request;
-	const struct nlmsghdr *answer;
+	const struct nlmsghdr *answer = NULL;
 	uint32_t interface;
 	unsigned type;
 	int r;
@@ -192,7 +192,7 @@ int sockdiag_lookup_find(struct sockdiag_lookup *lookup, int family, const void 
 {
 	_Alignas(struct nlmsghdr) uint8_t buffer[4096];
 	struct sockdiag_exact_request request;
-	const struct nlmsghdr *answer;
+	const struct nlmsghdr *answer = NULL;
 	struct sockdiag_socket found;
 	uint8_t destination[16];
 	int interface, r;
