@@ -32,11 +32,20 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 	return 0;
 }
 
+static int hold_again(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder)
+{
+	struct fake_kernel *kernel = userdata;
+
+	return kernel->kept[port] ? 0 : hold(userdata, lease, port, ret_holder);
+}
+
 static void drop(void *userdata, const struct lease *lease, uint16_t port, void *holder)
 {
 	struct fake_kernel *kernel = userdata;
 
 	(void)lease;
+	if (!holder)
+		return;
 	check_that(kernel->held[port]);
 	check_that(holder == &kernel->held[port]);
 	kernel->held[port] = false;
@@ -81,7 +90,7 @@ static uint64_t next_random(void *userdata)
 
 const struct lease_ops fake_ops = {
 	.hold = hold,
-	.hold_again = hold,
+	.hold_again = hold_again,
 	.drop = drop,
 	.listens = listens,
 	.record = record,

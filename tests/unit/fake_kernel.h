@@ -24,6 +24,7 @@ struct fake_kernel {
 	bool taken[UINT16_MAX + 1];
 	bool listening[UINT16_MAX + 1];
 	bool held[UINT16_MAX + 1];
+	bool kept[UINT16_MAX + 1]; /* by the user of its lease, who needs no hold */
 	size_t n_held;
 	size_t n_hold_calls;
 	size_t n_listens_calls;

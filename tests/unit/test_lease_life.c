@@ -273,6 +273,58 @@ START_TEST(restart_holds_again_and_tells_what_is_lost)
 }
 END_TEST
 
+START_TEST(port_that_its_user_keeps_is_held_after_that)
+{
+	struct lease *lease = grant(LEASE_RELEASED, 0, 0), *again;
+	struct lease_table *new = fake_table(&kernel);
+	uint16_t port = lease->ports[0].port;
+
+	ck_assert_int_eq(lease_table_restore(new, lease), 0);
+	lease_table_free(table);
+	kernel.kept[port] = true;
+	kernel.listening[port] = true;
+	ck_assert_uint_eq(lease_table_resume(new, 1), 0);
+	again = lease_table_find_port(new, port);
+	ck_assert(!again->ports[0].lost && !again->ports[0].holder);
+
+	/* As long as it listens there is nothing to try. */
+	lease_table_look_at_all(new, 2);
+	kernel.kept[port] = false;
+	ck_assert_uint_eq(lease_table_hold_lost(new), 0);
+	ck_assert(!kernel.held[port]);
+
+	kernel.listening[port] = false;
+	lease_table_look_at_all(new, 3);
+	ck_assert_uint_eq(lease_table_hold_lost(new), 0);
+	ck_assert(kernel.held[port]);
+	table = new;
+}
+END_TEST
+
+START_TEST(port_that_its_user_kept_can_be_lost)
+{
+	struct lease *lease = grant(LEASE_RELEASED, 0, 0);
+	struct lease_table *new = fake_table(&kernel);
+	struct lease_counts counts;
+	uint16_t port = lease->ports[0].port;
+
+	ck_assert_int_eq(lease_table_restore(new, lease), 0);
+	lease_table_free(table);
+	kernel.kept[port] = true;
+	ck_assert_uint_eq(lease_table_resume(new, 1), 0);
+	kernel.kept[port] = false;
+	kernel.taken[port] = true;
+	ck_assert_uint_eq(lease_table_hold_lost(new), 1);
+	ck_assert_uint_eq(lease_table_hold_lost(new), 1);
+	ck_assert(lease_table_find_port(new, port)->ports[0].lost);
+
+	lease_table_end(new, lease_table_find_port(new, port), 2);
+	lease_table_count(new, &counts);
+	ck_assert_uint_eq(counts.lost, 0);
+	table = new;
+}
+END_TEST
+
 START_TEST(name_with_a_lost_port_gets_another)
 {
 	struct lease_request request = fake_request();
@@ -385,6 +437,8 @@ int main(void)
 	tcase_add_test(tests, deadlines_come_in_order);
 	tcase_add_test(tests, an_end_that_cannot_be_written_stands);
 	tcase_add_test(tests, restart_holds_again_and_tells_what_is_lost);
+	tcase_add_test(tests, port_that_its_user_keeps_is_held_after_that);
+	tcase_add_test(tests, port_that_its_user_kept_can_be_lost);
 	tcase_add_test(tests, name_with_a_lost_port_gets_another);
 	tcase_add_test(tests, restore_refuses_what_cannot_be);
 	tcase_add_test(tests, lease_costs_at_most_512_bytes);
