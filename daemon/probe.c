@@ -134,6 +134,12 @@ static void keep_socket(struct prober *prober, int family, int fd)
 		*idle = fd;
 }
 
+/* A refusal undoes all that connect() did to the socket, but for this: a link-local address ties it. */
+static bool is_tied_to_interface(const union address *address)
+{
+	return address->sa.sa_family == AF_INET6 && address->in6.sin6_scope_id != 0;
+}
+
 /*
  * Whether the socket is connected to itself: the kernel picked the very port that is probed as
  * the source, and the handshake met its own SYN. Nobody listens there then.
@@ -275,7 +281,7 @@ enum outcome prober_connect(struct prober *prober, struct user *user, const unio
 		outcome = OUTCOME_STARVED;
 		*ret_error = EMFILE;
 	}
-	if (outcome == OUTCOME_REFUSED)
+	if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
 		keep_socket(prober, address->sa.sa_family, fd);
 	else if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
@@ -391,4 +397,9 @@ void host_window_leave(struct host_window *window)
 void host_window_wait(struct host_window *window, struct prober_waiter *waiter)
 {
 	list_append(&window->waiters, &waiter->link);
+}
+
+void host_window_pass_on(struct host_window *window)
+{
+	wake_first(&window->waiters);
 }

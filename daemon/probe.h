@@ -82,3 +82,6 @@ void host_window_leave(struct host_window *window);
 
 /* As prober_wait(), for room in the window. */
 void host_window_wait(struct host_window *window, struct prober_waiter *waiter);
+
+/* For who was told of room and doesn't take it: the next one is told. */
+void host_window_pass_on(struct host_window *window);

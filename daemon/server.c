@@ -127,8 +127,12 @@ const char *server_description(const struct server *server)
 
 void server_connection_ended(struct server *server, bool ends_daemon)
 {
-	struct daemon *daemon = server->daemon;
+	struct daemon *daemon;
 
+	/* One that failed while it was made is nobody's yet. */
+	if (!server)
+		return;
+	daemon = server->daemon;
 	server->n_connections--;
 	if (ends_daemon || (daemon->is_stopping && server->n_connections == 0))
 		ev_break(daemon->loop, EVBREAK_ALL);

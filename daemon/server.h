@@ -28,7 +28,10 @@ void server_start(struct server *server);
  */
 void server_shut_down(struct server *server);
 
-/* A connection is gone: a descriptor is free. `ends_daemon`: it was all there was to serve. */
+/*
+ * A connection is gone: a descriptor is free. `ends_daemon`: it was all there was to serve. NULL
+ * is allowed.
+ */
 void server_connection_ended(struct server *server, bool ends_daemon);
 
 size_t server_n_connections(const struct server *server);

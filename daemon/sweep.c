@@ -46,9 +46,10 @@ struct sweep {
 	uint16_t address;
 
 	size_t n_decided;
-	struct list pending;      /* of probe::link */
-	int starved_of;           /* errno, 0 for the window */
-	ev_tstamp starving_since; /* with nothing under way; 0: it is not */
+	struct list pending;         /* of probe::link */
+	int starved_of;              /* errno, 0 for the window */
+	struct host_window *awaited; /* whose room it waits for, or was told of */
+	ev_tstamp starving_since;    /* with nothing under way; 0: it is not */
 	bool is_ended;
 };
 
@@ -263,7 +264,8 @@ static int watch(struct sweep *sweep, int fd)
 static enum progress wait_for_room(struct sweep *sweep, struct host_window *window, int error)
 {
 	sweep->starved_of = error;
-	if (error == 0)
+	sweep->awaited = error == 0 ? window : NULL;
+	if (sweep->awaited)
 		host_window_wait(window, &sweep->waiter);
 	else
 		prober_wait(sweep->config.prober, &sweep->waiter);
@@ -366,10 +368,12 @@ static void on_turn(struct turn *turn)
 {
 	struct sweep *sweep = container_of(turn, struct sweep, turn);
 
-	if (sweep->is_ended)
+	if (sweep->is_ended) {
 		dismantle(sweep);
-	else
-		run_slice(sweep);
+		return;
+	}
+	sweep->awaited = NULL;
+	run_slice(sweep);
 }
 
 static void on_room(struct prober_waiter *waiter)
@@ -483,6 +487,9 @@ void sweep_free(struct sweep *sweep)
 		return;
 	sweep->is_ended = true;
 	turn_cancel(&sweep->turn);
+	/* Told that there is room, and gone before it was taken. */
+	if (sweep->awaited && list_empty(&sweep->waiter.link))
+		host_window_pass_on(sweep->awaited);
 	list_remove(&sweep->waiter.link);
 	ev_timer_stop(loop_of(sweep), &sweep->timer);
 	dismantle(sweep);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""report.py BUILD_DIR [ARGUMENT]...: meson test with these arguments; says at the end why tests
-were skipped, and then how many passed and failed, in a line of its own."""
+"""report.py BUILD_DIR [ARGUMENT]...: meson test with these arguments; says at the end why tests,
+or parts of them, were skipped, and then how many passed and failed, in a line of its own."""
 
 import json
 import pathlib
@@ -14,6 +14,16 @@ def reason(test):
     output = test.get("stdout", "") + "\n" + test.get("stderr", "")
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return re.sub(r"^1\.\.0 # SKIP ", "", lines[-1]) if lines else "no reason given"
+
+
+def partly_skipped(test):
+    """The reasons for which parts of a test that passed were skipped (unittest's words, TAP's)."""
+    output = test.get("stdout", "") + "\n" + test.get("stderr", "")
+    return re.findall(r"^.*\.\.\. skipped ['\"](.*)['\"]$|^ok \d+ - (.*?) # SKIP (.*)$", output, re.M)
+
+
+def name(test):
+    return test["name"].removeprefix("portscand:")
 
 
 def main():
@@ -31,7 +41,10 @@ def main():
     failed = len(tests) - len(passed) - len(skipped)
     print()
     for test in skipped:
-        print(f"skipped: {test['name'].removeprefix('portscand:')}: {reason(test)}")
+        print(f"skipped: {name(test)}: {reason(test)}")
+    for test in passed:
+        for words in partly_skipped(test):
+            print(f"skipped: a part of {name(test)}: {', '.join(filter(None, words))}")
     tail = f", {len(skipped)} skipped" if skipped else ""
     print(f"{len(passed)} passed, {failed} failed{tail}")
     return status
