@@ -3,6 +3,7 @@
 #include "daemon.h"
 #include "leases.h"
 #include "log.h"
+#include "memory.h"
 #include "message.h"
 #include "peer.h"
 #include "portserver.h"
@@ -77,15 +78,28 @@ static void end_input(struct connection *connection)
 	frame_reader_deinit(&connection->input);
 }
 
+void connection_lose_answer(struct connection *connection, int error)
+{
+	static struct log_limit limit;
+
+	if (log_limit_allows(&limit, ev_now(connection->daemon->loop)))
+		log_warning("a client is let go, as its answer can't be written: %s",
+			    strerror(-error));
+	connection->has_lost_answer = true;
+}
+
 static void answer_unread(struct connection *connection, enum dialect dialect,
 			  const struct error *error)
 {
 	json_t *id = json_null();
 	struct envelope envelope = { .dialect = dialect, .versioned = true, .id = id };
 
+	int r;
+
 	metrics_count_error(&connection->daemon->metrics, error->code);
-	if (message_put_error(&connection->output.buffer, &envelope, false, error) < 0)
-		log_warning("out of memory: an answer is lost");
+	r = message_put_error(&connection->output.buffer, &envelope, false, error);
+	if (r < 0)
+		connection_lose_answer(connection, r);
 }
 
 /*
@@ -136,15 +150,18 @@ static int start_batch(struct connection *connection, json_t *calls)
 static void end_batch_if_done(struct connection *connection, struct batch *batch)
 {
 	struct buffer *answers = &batch->answers;
+	int r;
 
 	if (batch->next < json_array_size(batch->calls) || batch->n_under_way > 0)
 		return;
 	if (buffer_size(answers) > 0) {
 		buffer_data(answers)[0] = '[';
-		if (buffer_puts(answers, "]\n") < 0 ||
-		    buffer_put(&connection->output.buffer, buffer_data(answers),
-			       buffer_size(answers)) < 0)
-			log_warning("out of memory: the answers to a batch are lost");
+		r = buffer_puts(answers, "]\n");
+		if (r >= 0)
+			r = buffer_put(&connection->output.buffer, buffer_data(answers),
+				       buffer_size(answers));
+		if (r < 0)
+			connection_lose_answer(connection, r);
 	}
 	close_batch(connection, batch);
 }
@@ -165,6 +182,23 @@ static int start_next_of_batch(struct connection *connection)
 	return r;
 }
 
+/* message_parse(), but that what jansson read without memory is not trusted. */
+static int parse(json_t **ret_message, const struct frame *frame, struct error *ret_error)
+{
+	json_t *message = NULL;
+	int r;
+
+	memory_parse_begin();
+	r = message_parse(&message, frame->data, frame->size, ret_error);
+	if (!memory_parse_end()) {
+		json_decref(message);
+		error_deinit(ret_error);
+		return -ENOMEM;
+	}
+	*ret_message = message;
+	return r;
+}
+
 static int start_message(struct connection *connection, const struct frame *frame)
 {
 	enum dialect dialect = frame->framing == FRAMING_NUL ? DIALECT_VARLINK : DIALECT_JSONRPC;
@@ -177,7 +211,7 @@ static int start_message(struct connection *connection, const struct frame *fram
 		end_input(connection);
 		return 0;
 	}
-	r = message_parse(&message, frame->data, frame->size, &error);
+	r = parse(&message, frame, &error);
 	frame_reader_done(&connection->input);
 	if (r == -EBADMSG && dialect == DIALECT_JSONRPC) {
 		answer_unread(connection, dialect, &error);
@@ -348,6 +382,8 @@ static void connection_go_on(struct connection *connection, bool is_its_turn)
 	r = work(connection, is_its_turn);
 	connection->is_working = false;
 
+	if (connection->has_lost_answer)
+		r = -ENOMEM;
 	if (r >= 0 && is_over(connection)) {
 		if (!connection->is_discarding || connection->daemon->is_stopping)
 			r = -ECONNRESET;

@@ -2,6 +2,7 @@
 
 #include "leases.h"
 #include "log.h"
+#include "memory.h"
 #include "passed.h"
 #include "server.h"
 
@@ -23,8 +24,10 @@ void daemon_set_limits(struct daemon *daemon, const struct config *config)
 
 int daemon_open(struct daemon *daemon, unsigned max_sockets)
 {
-	int r;
+	int r = memory_init();
 
+	if (r < 0)
+		return r;
 	daemon->loop = ev_loop_new(EVFLAG_AUTO);
 	if (!daemon->loop)
 		return -ENOMEM;
