@@ -12,10 +12,10 @@ struct resolver;
 struct lookup;
 
 /*
- * `addresses` are the callee's to read until it returns. None: `detail` says why. The lookup is
- * gone by then.
+ * `addresses` are the callee's to read until it returns. None: `error` is -ENOENT and `detail` says
+ * why, or -ENOMEM. The lookup is gone by then.
  */
-typedef void (*lookup_done)(void *userdata, const struct address_list *addresses,
+typedef void (*lookup_done)(void *userdata, const struct address_list *addresses, int error,
 			    const char *detail);
 
 int resolver_new(struct resolver **ret_resolver, struct ev_loop *loop);

@@ -27,11 +27,12 @@ static void judge(struct target *target)
 	target->ready(target);
 }
 
-static void on_looked_up(void *userdata, const struct address_list *addresses, const char *detail)
+static void on_looked_up(void *userdata, const struct address_list *addresses, int result,
+			 const char *detail)
 {
 	struct target *target = userdata;
 	struct error error = { 0 };
-	int r = 0;
+	int r = result == -ENOMEM ? result : 0;
 
 	target->lookup = NULL;
 	for (size_t i = 0; i < addresses->n_addresses && r >= 0; i++)
