@@ -213,12 +213,8 @@ static void free_idle_owners(struct leases *leases)
 	}
 }
 
-static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
+void leases_tidy(struct leases *leases)
 {
-	struct leases *leases = container_of(watcher, struct leases, tidy);
-
-	(void)loop;
-	(void)revents;
 	free_idle_owners(leases);
 	hold_missing(leases);
 	lease_table_hold_lost(leases->table);
@@ -227,6 +223,13 @@ static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
 	if (leases->journal && journal_wants_compaction(leases->journal))
 		journal_compact(leases->journal);
 	leases_changed(leases);
+}
+
+static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	leases_tidy(container_of(watcher, struct leases, tidy));
 }
 
 static void on_process_gone(struct process_watch *watch)

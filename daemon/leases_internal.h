@@ -51,5 +51,8 @@ uint64_t process_tag(pid_t pid);
 void leases_init_watchers(struct leases *leases);
 void leases_stop_watchers(struct leases *leases);
 
+/* What is done every few seconds while there are leases. */
+void leases_tidy(struct leases *leases);
+
 /* Watches the process no more, and frees the owner. */
 void owner_free(struct owner *owner);
