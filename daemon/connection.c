@@ -398,7 +398,7 @@ static void connection_go_on(struct connection *connection, bool is_its_turn)
 
 /*
  * Reads into a buffer that all share, as most clients are idle most of the time. -errno, or
- * -ECONNRESET at the end of what is only discarded.
+ * -ECONNRESET where more is discarded than need be.
  */
 static int receive(struct connection *connection)
 {
@@ -409,7 +409,10 @@ static int receive(struct connection *connection)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (connection->is_discarding) {
 		connection->n_discarded += (size_t)size;
-		return size == 0 || connection->n_discarded > DISCARD_MAX ? -ECONNRESET : 0;
+		/* It may be waiting for what was asked before. */
+		if (size == 0)
+			connection->is_discarding = false;
+		return connection->n_discarded > DISCARD_MAX ? -ECONNRESET : 0;
 	}
 	if (size == 0) {
 		connection->is_input_ended = true;

@@ -190,6 +190,18 @@ void embedded_turn(struct embedded *embedded, bool may_wait)
 	ev_timer_stop(loop, &enough);
 }
 
+static void check_idle(struct embedded *embedded)
+{
+	struct daemon *daemon = &embedded->daemon;
+	size_t n_fds = count_descriptors();
+
+	must(list_empty(&daemon->turns.users));
+	must(list_empty(&daemon->users.list));
+	if (n_fds > embedded->n_fds + KEPT_FDS)
+		fprintf(stderr, "%zu descriptors, and %zu before\n", n_fds, embedded->n_fds);
+	must(n_fds <= embedded->n_fds + KEPT_FDS);
+}
+
 void embedded_end_leases(struct embedded *embedded)
 {
 	struct lease_table *table = leases_table(embedded->daemon.leases);
@@ -208,18 +220,7 @@ void embedded_end_leases(struct embedded *embedded)
 	must(counts.by_state[LEASE_QUARANTINED] == 0 && counts.claimed == 0 && counts.lost == 0);
 	must(counts.pool_free + counts.pool_refused == counts.pool_size);
 	leases_tidy(embedded->daemon.leases);
-}
-
-static void check_idle(struct embedded *embedded)
-{
-	struct daemon *daemon = &embedded->daemon;
-	size_t n_fds = count_descriptors();
-
-	must(list_empty(&daemon->turns.users));
-	must(list_empty(&daemon->users.list));
-	if (n_fds > embedded->n_fds + KEPT_FDS)
-		fprintf(stderr, "%zu descriptors, and %zu before\n", n_fds, embedded->n_fds);
-	must(n_fds <= embedded->n_fds + KEPT_FDS);
+	check_idle(embedded);
 }
 
 void embedded_settle(struct embedded *embedded)
@@ -231,5 +232,4 @@ void embedded_settle(struct embedded *embedded)
 		embedded_turn(embedded, true);
 		must(ev_time() < end);
 	}
-	check_idle(embedded);
 }

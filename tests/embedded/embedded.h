@@ -33,14 +33,14 @@ int embedded_connect(struct embedded *embedded, uid_t uid);
 /* One turn of the loop. `may_wait`: it sleeps until something happens, 10 ms at most. */
 void embedded_turn(struct embedded *embedded, bool may_wait);
 
-/* Ends all leases, with nothing left of them. */
-void embedded_end_leases(struct embedded *embedded);
+/* Runs the loop until no client is connected. Aborts if that takes more than 10 s. */
+void embedded_settle(struct embedded *embedded);
 
 /*
- * Runs the loop until no client is connected and nothing is under way; then nobody is charged for
- * anything, and no descriptor is open that wasn't before. Aborts if that takes more than 10 s.
+ * After that: ends all leases, with nothing left of them. Aborts if anybody is still charged for
+ * anything, or a descriptor is open that wasn't before.
  */
-void embedded_settle(struct embedded *embedded);
+void embedded_end_leases(struct embedded *embedded);
 
 /* Descriptors of this process. */
 size_t count_descriptors(void);
