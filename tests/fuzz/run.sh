@@ -20,7 +20,9 @@ for corpus in "$here"/corpus/*; do
 	# What it finds of interest goes into a directory that does not last.
 	scratch=$(mktemp -d)
 	echo "$name, $seconds s"
-	"$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 \
+	dictionary=$here/$name.dict
+	[ -f "$dictionary" ] || dictionary=/dev/null
+	"$build/tests/fuzz/fuzz_$name" -dict="$dictionary" -max_total_time="$seconds" -timeout=10 \
 		-artifact_prefix="$findings/$name-" -print_final_stats=1 \
 		"$scratch" "$corpus" >"$findings/$name.log" 2>&1 || {
 		status=1
