@@ -49,8 +49,7 @@ int __wrap_ares_init_options(ares_channel *channel, struct ares_options *options
 void embedded_isolate(void)
 {
 	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-	_cleanup_(closep)
-	int fd = -EBADF;
+	_cleanup_(closep) int fd = -EBADF;
 
 	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		return;
