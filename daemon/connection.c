@@ -3,6 +3,7 @@
 #include "daemon.h"
 #include "leases.h"
 #include "log.h"
+#include "memory.h"
 #include "message.h"
 #include "portserver.h"
 #include "request.h"
@@ -74,6 +75,16 @@ static void end_input(struct connection *connection)
 	frame_reader_deinit(&connection->input);
 }
 
+void connection_lose_answer(struct connection *connection, int error)
+{
+	static struct log_limit limit;
+
+	if (log_limit_allows(&limit, ev_now(connection->daemon->loop)))
+		log_warning("a client is let go, as its answer can't be written: %s",
+			    strerror(-error));
+	connection->has_lost_answer = true;
+}
+
 static int start_batch(struct connection *connection, json_t *calls)
 {
 	struct batch *batch;
@@ -97,10 +108,13 @@ static int start_batch(struct connection *connection, json_t *calls)
 /* Sent as one array, once the last of its calls is answered. */
 static void end_batch_if_done(struct connection *connection, struct batch *batch)
 {
+	int r;
+
 	if (!batch_is_done(batch))
 		return;
-	if (batch_put_answers(batch, &connection->output.buffer) < 0)
-		log_warning("out of memory: the answers to a batch are lost");
+	r = batch_put_answers(batch, &connection->output.buffer);
+	if (r < 0)
+		connection_lose_answer(connection, r);
 	close_batch(connection, batch);
 }
 
@@ -132,6 +146,23 @@ static size_t batched_size(const struct connection *connection)
 	return size;
 }
 
+/* message_parse(), but that what jansson read without memory is not trusted. */
+static int parse(json_t **ret_message, const struct frame *frame, struct error *ret_error)
+{
+	json_t *message = NULL;
+	int r;
+
+	memory_parse_begin();
+	r = message_parse(&message, frame->data, frame->size, ret_error);
+	if (!memory_parse_end()) {
+		json_decref(message);
+		error_deinit(ret_error);
+		return -ENOMEM;
+	}
+	*ret_message = message;
+	return r;
+}
+
 static int start_message(struct connection *connection, const struct frame *frame)
 {
 	enum dialect dialect = frame->framing == FRAMING_NUL ? DIALECT_VARLINK : DIALECT_JSONRPC;
@@ -144,7 +175,7 @@ static int start_message(struct connection *connection, const struct frame *fram
 		end_input(connection);
 		return 0;
 	}
-	r = message_parse(&message, frame->data, frame->size, &error);
+	r = parse(&message, frame, &error);
 	frame_reader_done(&connection->input);
 	if (r == -EBADMSG && dialect == DIALECT_JSONRPC) {
 		unread_answer(connection, dialect, &error);
@@ -326,6 +357,8 @@ static void connection_go_on(struct connection *connection, bool is_its_turn)
 	r = work(connection, is_its_turn);
 	connection->is_working = false;
 
+	if (connection->has_lost_answer)
+		r = -ENOMEM;
 	if (r >= 0 && is_over(connection)) {
 		if (!connection->is_discarding || connection->daemon->is_stopping)
 			r = -ECONNRESET;
@@ -340,7 +373,7 @@ static void connection_go_on(struct connection *connection, bool is_its_turn)
 
 /*
  * Reads into a buffer that all share, as most clients are idle most of the time. -errno, or
- * -ECONNRESET at the end of what is only discarded.
+ * -ECONNRESET where more is discarded than need be.
  */
 static int receive(struct connection *connection)
 {
@@ -351,7 +384,10 @@ static int receive(struct connection *connection)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (connection->is_discarding) {
 		connection->n_discarded += (size_t)size;
-		return size == 0 || connection->n_discarded > DISCARD_MAX ? -ECONNRESET : 0;
+		/* It may be waiting for what was asked before. */
+		if (size == 0)
+			connection->is_discarding = false;
+		return connection->n_discarded > DISCARD_MAX ? -ECONNRESET : 0;
 	}
 	if (size == 0) {
 		connection->is_input_ended = true;

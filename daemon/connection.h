@@ -53,6 +53,7 @@ struct connection {
 	enum blocked_by blocked_by;
 	bool is_working;      /* answers are sent at the end of it, all at once */
 	bool is_varlink_busy; /* Varlink calls are answered in order: one at a time */
+	bool has_lost_answer; /* for want of memory; its client waits for it in vain */
 	bool ends_daemon;     /* it was handed to the daemon at its start */
 };
 
@@ -73,6 +74,12 @@ void connection_shut_down(struct connection *connection);
  * to the connection's output. NULL if there is no memory.
  */
 struct buffer *connection_answer_begin(struct connection *connection, struct batch *batch);
+
+/*
+ * An answer could not be written, -errno says why: the connection is closed when it next goes on,
+ * so that nobody waits for that answer, or takes the next one for it.
+ */
+void connection_lose_answer(struct connection *connection, int error);
 
 /* A request was taken off connection::requests. May free the connection. */
 void connection_request_ended(struct connection *connection, struct batch *batch, bool is_varlink);

@@ -19,6 +19,7 @@
 #define TRUSTED_GROUP "portscan"
 
 struct leases;
+struct passed;
 struct server;
 
 struct daemon {
@@ -39,3 +40,17 @@ struct daemon {
 	double started; /* see monotonic_now() */
 	bool is_stopping;
 };
+
+/*
+ * Opens what all requests share, by daemon->config, the rest of the
+ * daemon is zero. daemon_open_service() then takes the sockets passed in, or opens
+ * those of the configuration, and the leases. 0; or -errno, and daemon_close() is due all the same.
+ */
+int daemon_open(struct daemon *daemon);
+int daemon_open_service(struct daemon *daemon, struct passed *passed);
+
+/* Frees all there is of it, the configuration too. */
+void daemon_close(struct daemon *daemon);
+
+/* What one user may have at once, from now on. */
+void daemon_set_limits(struct daemon *daemon, const struct config *config);

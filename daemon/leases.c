@@ -207,12 +207,8 @@ static void free_idle_owners(struct leases *leases)
 	}
 }
 
-static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
+void leases_tidy(struct leases *leases)
 {
-	struct leases *leases = container_of(watcher, struct leases, tidy);
-
-	(void)loop;
-	(void)revents;
 	free_idle_owners(leases);
 	leases_watch_processes(leases);
 	if (leases->parking && parking_is_untidy(leases->parking))
@@ -223,6 +219,13 @@ static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
 	leases->holds_lost = true;
 	start_look(leases);
 	leases_changed(leases);
+}
+
+static void on_tidy(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	leases_tidy(container_of(watcher, struct leases, tidy));
 }
 
 static void on_process_gone(struct process_watch *watch)

@@ -6,7 +6,6 @@
 #include "server.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,12 +58,6 @@ static int set_defaults(struct config *config)
 			return -ENOMEM;
 	}
 	return 0;
-}
-
-static void set_limits(struct daemon *daemon, const struct config *config)
-{
-	daemon->users.limits[CHARGE_CONNECTIONS] = config->connections_per_user;
-	daemon->users.limits[CHARGE_REQUESTS] = config->requests_per_user;
 }
 
 static void stop(struct watchers *watchers)
@@ -130,7 +123,7 @@ static void apply(struct daemon *daemon, struct config *config)
 	log_open(config->log_priority < 0 ? LOG_INFO : config->log_priority);
 	keep_places(config, old);
 	prober_set_window(daemon->prober, config->window);
-	set_limits(daemon, config);
+	daemon_set_limits(daemon, config);
 	if (daemon->leases && leases_configure(daemon->leases, config) < 0)
 		log_warning("out of memory: the pool stays as it was");
 	config_deinit(old);
@@ -232,49 +225,6 @@ static void open_standard_descriptors(void)
 		close(fd);
 }
 
-/*
- * From the file alone: name services may block, and the libraries they load would be a fifth of
- * what an idle daemon has in memory. -1 for none.
- */
-static gid_t find_group(void)
-{
-	FILE *file = fopen("/etc/group", "re");
-	const struct group *group;
-	gid_t gid = (gid_t)-1;
-
-	while (file && gid == (gid_t)-1 && (group = fgetgrent(file)))
-		if (strcmp(group->gr_name, TRUSTED_GROUP) == 0)
-			gid = group->gr_gid;
-	if (file)
-		fclose(file);
-	return gid;
-}
-
-static int open_daemon(struct daemon *daemon)
-{
-	int r;
-
-	descriptors_init(&daemon->descriptors);
-	daemon->loop = ev_loop_new(EVFLAG_AUTO);
-	if (!daemon->loop)
-		return -ENOMEM;
-	daemon->started = monotonic_now();
-	users_init(&daemon->users);
-	set_limits(daemon, &daemon->config);
-	daemon->trusted_group = find_group();
-	turns_init(&daemon->turns, daemon->loop);
-	r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->config.window);
-	if (r >= 0)
-		r = resolver_new(&daemon->resolver, daemon->loop);
-	if (r >= 0)
-		r = hangups_new(&daemon->hangups, daemon->loop);
-	if (r >= 0)
-		r = sockdiag_new(&daemon->sockdiag, daemon->loop);
-	if (r >= 0)
-		r = cgroups_new(&daemon->cgroups, NULL);
-	return r;
-}
-
 static int open_service(struct daemon *daemon)
 {
 	_cleanup_(passed_deinit) struct passed passed = { 0 };
@@ -285,33 +235,7 @@ static int open_service(struct daemon *daemon)
 		log_error("the sockets passed in can't be used: %s", strerror(-r));
 		return r;
 	}
-	r = server_new(&daemon->server, daemon, &passed);
-	if (r < 0)
-		return r;
-	/* One client's own daemon ends with it, and its leases would. */
-	if (!server_is_private(daemon->server))
-		return leases_new(&daemon->leases, daemon, &passed);
-	/* Nor has that client asked for the daemon's news. */
-	if (daemon->config.log_priority < 0)
-		log_open(LOG_WARNING);
-	return 0;
-}
-
-static void close_daemon(struct daemon *daemon)
-{
-	server_free(daemon->server);
-	leases_free(daemon->leases);
-	config_deinit(&daemon->config);
-	if (!daemon->loop)
-		return;
-	turns_finish(&daemon->turns);
-	cgroups_free(daemon->cgroups);
-	sockdiag_free(daemon->sockdiag);
-	hangups_free(daemon->hangups);
-	resolver_free(daemon->resolver);
-	prober_free(daemon->prober);
-	turns_deinit(&daemon->turns);
-	ev_loop_destroy(daemon->loop);
+	return daemon_open_service(daemon, &passed);
 }
 
 static void serve(struct daemon *daemon, int argc, char *argv[])
@@ -346,13 +270,13 @@ int main(int argc, char *argv[])
 
 	r = set_defaults(&daemon.config);
 	if (r >= 0)
-		r = open_daemon(&daemon);
+		r = daemon_open(&daemon);
 	if (r < 0)
 		log_error("can't start: %s", strerror(-r));
 	if (r >= 0)
 		r = open_service(&daemon);
 	if (r >= 0)
 		serve(&daemon, argc, argv);
-	close_daemon(&daemon);
+	daemon_close(&daemon);
 	return r < 0 ? 1 : 0;
 }

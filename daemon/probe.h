@@ -48,9 +48,9 @@ const struct prober_counters *prober_counters(const struct prober *prober);
 
 /*
  * Starts a connection to `address` for `user`, who is charged for it while it is pending: at most
- * half of what the others leave, but for root. On this host the verdict is there at once. OUTCOME_PENDING:
- * *ret_fd is to be watched for writing, then prober_collect() or prober_abandon() takes it back.
- * OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an errno. Never blocks.
+ * half of what the others leave, but for root. On this host the verdict is there at once.
+ * OUTCOME_PENDING: *ret_fd is to be watched for writing, then prober_collect() or prober_abandon()
+ * takes it back. OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an errno. Never blocks.
  */
 enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
 			    int *ret_fd, int *ret_error);

@@ -82,7 +82,16 @@ static void leave_process(struct proc_walk *walk)
 	close(walk->process_fd);
 }
 
-/* Not where it is gone, or none of our business. */
+/*
+ * A process that is gone, or none of our business, is passed over; but one that can't be looked
+ * at for want of memory or descriptors may be the one.
+ */
+static void fail_to_enter(struct proc_walk *walk, int error)
+{
+	if (error == ENOMEM || error == EMFILE || error == ENFILE)
+		walk->error = -error;
+}
+
 static void enter_process(struct proc_walk *walk, const char *name)
 {
 	_cleanup_(closep) int process_fd = -EBADF;
@@ -90,16 +99,19 @@ static void enter_process(struct proc_walk *walk, const char *name)
 	struct stat status;
 
 	process_fd = openat(dirfd(walk->processes), name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (process_fd < 0)
+		fail_to_enter(walk, errno);
 	if (process_fd < 0 || fstat(process_fd, &status) < 0)
 		return;
 	if (walk->user->uid != 0 && status.st_uid != walk->user->uid)
 		return;
 	fd = openat(process_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
+	if (fd >= 0)
+		walk->descriptors = fdopendir(fd);
+	if (!walk->descriptors) {
+		fail_to_enter(walk, errno);
 		return;
-	walk->descriptors = fdopendir(fd);
-	if (!walk->descriptors)
-		return;
+	}
 	(void)steal_fd(&fd);
 	walk->process_fd = steal_fd(&process_fd);
 	walk->pid = (pid_t)strtol(name, NULL, 10);
@@ -120,7 +132,7 @@ static bool step(struct proc_walk *walk)
 	}
 	if (entry && isdigit((unsigned char)entry->d_name[0]))
 		enter_process(walk, entry->d_name);
-	return entry;
+	return entry && walk->error == 0;
 }
 
 static void on_turn(struct turn *turn)

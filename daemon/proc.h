@@ -24,12 +24,16 @@ struct proc_socket {
 struct proc_walk {
 	struct turns *turns;
 	struct user *user; /* who asks: told of own processes alone; root of all */
-	/* Every process was looked at. The walk may be freed here. */
+	/*
+	 * Every process was looked at; or `error`, a negative errno, says what ran short. The walk
+	 * may be freed here.
+	 */
 	void (*ended)(struct proc_walk *walk);
 
 	struct turn turn;
 	struct proc_socket *sockets; /* the caller's, by inode */
 	size_t n_sockets, n_found;
+	int error;
 	DIR *processes;
 	/* Of the process that is being looked at, if there is one: */
 	DIR *descriptors;

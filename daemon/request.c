@@ -2,7 +2,6 @@
 
 #include "clock.h"
 #include "daemon.h"
-#include "log.h"
 #include "methods.h"
 #include "server.h"
 
@@ -36,17 +35,24 @@ static void request_end(struct request *request)
 	connection_request_ended(connection, batch, is_varlink);
 }
 
-static void report_lost(int r)
+/* What came of writing an answer. */
+static void note_written(struct request *request, int r)
 {
 	if (r < 0)
-		log_warning("out of memory: an answer is lost");
+		connection_lose_answer(request->connection, r);
 }
 
+/* NULL: there is none to write. */
 static struct buffer *begin_answer(struct request *request)
 {
+	struct buffer *buffer;
+
 	if (request->envelope.silent)
 		return NULL;
-	return connection_answer_begin(request->connection, request->batch);
+	buffer = connection_answer_begin(request->connection, request->batch);
+	if (!buffer)
+		note_written(request, -ENOMEM);
+	return buffer;
 }
 
 void request_fail_error(struct request *request, const struct error *error)
@@ -55,7 +61,8 @@ void request_fail_error(struct request *request, const struct error *error)
 
 	metrics_count_error(&request->daemon->metrics, error->code);
 	if (buffer)
-		report_lost(message_put_error(buffer, &request->envelope, request->batch, error));
+		note_written(request,
+			     message_put_error(buffer, &request->envelope, request->batch, error));
 	request_end(request);
 }
 
@@ -113,8 +120,8 @@ void request_reply(struct request *request, const void *result)
 	}
 	buffer = begin_answer(request);
 	if (buffer)
-		report_lost(message_put_result(buffer, &request->envelope, request->batch,
-					       request->method->result, result, false));
+		note_written(request, message_put_result(buffer, &request->envelope, request->batch,
+							 request->method->result, result, false));
 	request_end(request);
 }
 
@@ -137,21 +144,22 @@ void request_reply_with_fds(struct request *request, const void *result, const i
 	else
 		r = output_pass_fds(&request->connection->output, buffer_size(output) - before, fds,
 				    n);
-	report_lost(r);
+	note_written(request, r);
 	request_end(request);
 }
 
 void request_reply_more(struct request *request, const void *result)
 {
-	report_lost(message_put_result(&request->connection->output.buffer, &request->envelope,
-				       false, request->method->result, result, true));
+	note_written(request,
+		     message_put_result(&request->connection->output.buffer, &request->envelope,
+					false, request->method->result, result, true));
 	connection_flush(request->connection);
 }
 
 void request_put_progress(struct request *request, const struct field *fields, const void *progress)
 {
-	report_lost(message_put_progress(&request->connection->output.buffer, &request->envelope,
-					 fields, progress));
+	note_written(request, message_put_progress(&request->connection->output.buffer,
+						   &request->envelope, fields, progress));
 	connection_flush(request->connection);
 }
 

@@ -166,6 +166,11 @@ static void end_lookup(struct lookup *lookup)
 
 	lookup->addresses = (struct address_list){ 0 };
 	lookup_free(lookup);
+	/* Some of the addresses could be the wrong ones. */
+	if (status == ARES_ENOMEM) {
+		address_list_deinit(&addresses);
+		error = ENOMEM;
+	}
 	done(userdata, &addresses,
 	     addresses.n_addresses > 0 ? NULL
 	     : status == ARES_SUCCESS  ? "the name has no address"
@@ -263,9 +268,12 @@ static void on_socket_state(void *userdata, ares_socket_t fd, int readable, int 
 	}
 	if (!lookup_socket) {
 		lookup_socket = calloc(1, sizeof(*lookup_socket));
-		/* Unwatched, the query ends by c-ares' own timeout. */
-		if (!lookup_socket)
+		/* Unwatched, it would end by c-ares' own timeout, a minute from now. */
+		if (!lookup_socket) {
+			lookup->is_ended = true;
+			lookup->status = ARES_ENOMEM;
 			return;
+		}
 		lookup_socket->lookup = lookup;
 		list_append(&lookup->sockets, &lookup_socket->link);
 	}
@@ -300,8 +308,10 @@ static void on_answer(void *userdata, int status, int timeouts, struct ares_addr
 	/* The channel goes, and nobody is waiting any more. */
 	if (status == ARES_EDESTRUCTION)
 		return;
+	/* Unless there was no memory on the way here. */
+	if (!lookup->is_ended)
+		lookup->status = status;
 	lookup->is_ended = true;
-	lookup->status = status;
 	for (struct ares_addrinfo_node *node = answer ? answer->nodes : NULL; node;
 	     node = node->ai_next)
 		add_node(lookup, node);

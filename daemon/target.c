@@ -42,7 +42,7 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 {
 	struct target *target = userdata;
 	struct error error = { 0 };
-	int r = 0;
+	int r = short_of == ENOMEM ? -ENOMEM : 0;
 
 	target->lookup = NULL;
 	for (size_t i = 0; i < addresses->n_addresses && r >= 0; i++)

@@ -1,7 +1,6 @@
 #include "unread.h"
 
 #include "daemon.h"
-#include "log.h"
 
 #include <string.h>
 
@@ -10,9 +9,12 @@ void unread_answer(struct connection *connection, enum dialect dialect, const st
 	json_t *id = json_null();
 	struct envelope envelope = { .dialect = dialect, .versioned = true, .id = id };
 
+	int r;
+
 	metrics_count_error(&connection->daemon->metrics, error->code);
-	if (message_put_error(&connection->output.buffer, &envelope, false, error) < 0)
-		log_warning("out of memory: an answer is lost");
+	r = message_put_error(&connection->output.buffer, &envelope, false, error);
+	if (r < 0)
+		connection_lose_answer(connection, r);
 }
 
 /*

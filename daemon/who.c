@@ -102,8 +102,8 @@ static void describe(const struct who *who, size_t i, struct socket_info *ret_in
 	};
 }
 
-/* The lease of the port, for who may see it. */
-static bool find_lease(const struct who *who, struct lease_text *ret_text)
+/* The lease of the port, for who may see it. 1; 0 for none; or -ENOMEM. */
+static int find_lease(const struct who *who, struct lease_text *ret_text)
 {
 	const struct request *request = who->request;
 	const struct who_params *params = request->params;
@@ -113,8 +113,8 @@ static bool find_lease(const struct who *who, struct lease_text *ret_text)
 		lease = lease_table_find_port(leases_table(request->daemon->leases), params->port);
 	if (!lease ||
 	    (request->connection->user->uid != 0 && request->connection->user->uid != lease->uid))
-		return false;
-	return lease_text_init(ret_text, lease, leases_now()) >= 0;
+		return 0;
+	return lease_text_init(ret_text, lease, leases_now()) < 0 ? -ENOMEM : 1;
 }
 
 static void reply(struct who *who)
@@ -122,15 +122,16 @@ static void reply(struct who *who)
 	struct request *request = who->request;
 	struct who_result result = { .n_sockets = who->n_sockets };
 	struct lease_text text = { 0 };
+	int r = find_lease(who, &text);
 
-	if (find_lease(who, &text))
+	if (r > 0)
 		result.lease = text.info;
 	result.sockets = calloc(who->n_sockets + 1, sizeof(*result.sockets));
 	for (size_t i = 0; result.sockets && i < who->n_sockets; i++)
 		describe(who, i, &result.sockets[i]);
 	/* The strings are needed until the answer is written: what is freed comes after. */
 	request->work = NULL;
-	if (result.sockets)
+	if (result.sockets && r >= 0)
 		request_reply(request, &result);
 	else
 		request_fail_errno(request, ENOMEM);
@@ -139,9 +140,28 @@ static void reply(struct who *who)
 	free(result.sockets);
 }
 
+static void fail(struct who *who, int error)
+{
+	struct request *request = who->request;
+
+	who_free(who);
+	if (error == EOPNOTSUPP)
+		request_fail(request, ERROR_NOT_SUPPORTED,
+			     json_pack("{ss}", "detail", "no NETLINK_SOCK_DIAG"),
+			     "this kernel doesn't tell its sockets; load the modules tcp_diag and "
+			     "udp_diag");
+	else
+		request_fail_errno(request, error);
+}
+
 static void on_walked(struct proc_walk *walk)
 {
-	reply(container_of(walk, struct who, walk));
+	struct who *who = container_of(walk, struct who, walk);
+
+	if (walk->error < 0)
+		fail(who, -walk->error);
+	else
+		reply(who);
 }
 
 static int find_processes(struct who *who)
@@ -182,10 +202,14 @@ static int make_strings(struct who *who, const struct sockdiag_socket *socket)
 {
 	struct who_socket *strings = &who->strings[who->n_strings];
 	const char *path;
+	int r = -ENOENT;
 
 	inet_ntop(socket->family, socket->address, strings->address, sizeof(strings->address));
-	if (socket->cgroup != 0 &&
-	    cgroups_path(who->request->daemon->cgroups, socket->cgroup, &path) >= 0) {
+	if (socket->cgroup != 0)
+		r = cgroups_path(who->request->daemon->cgroups, socket->cgroup, &path);
+	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+		return r;
+	if (r >= 0) {
 		strings->cgroup = copy_as_utf8(path);
 		if (!strings->cgroup)
 			return -ENOMEM;
@@ -240,20 +264,6 @@ static bool wants_bound(const struct who *who)
 	bool has_listener = who->n_sockets > 0 && rank_of(&who->sockets[0]) == RANK_LISTENS;
 
 	return who->query.what & SOCKDIAG_TCP_CONNECTIONS && !has_listener;
-}
-
-static void fail(struct who *who, int error)
-{
-	struct request *request = who->request;
-
-	who_free(who);
-	if (error == EOPNOTSUPP)
-		request_fail(request, ERROR_NOT_SUPPORTED,
-			     json_pack("{ss}", "detail", "no NETLINK_SOCK_DIAG"),
-			     "this kernel doesn't tell its sockets; load the modules tcp_diag and "
-			     "udp_diag");
-	else
-		request_fail_errno(request, error);
 }
 
 static void on_listed(struct sockdiag_query *query, int result,

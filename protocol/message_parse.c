@@ -83,39 +83,45 @@ static int widen_integers(struct buffer *buffer, const char *data, size_t size)
  * JSON has no largest integer, jansson has. A larger one is given to it as a real number, so that
  * the member is blamed by its name, with what is allowed, and not the text for not being JSON.
  */
-static json_t *load(const char *data, size_t size, json_error_t *ret_error)
+static int load(json_t **ret_message, const char *data, size_t size, json_error_t *ret_error)
 {
 	static const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL;
 	_cleanup_(buffer_deinit) struct buffer widened = { 0 };
 	json_t *message = json_loadb(data, size, flags, ret_error);
+	int r;
 
-	if (message || json_error_code(ret_error) != json_error_numeric_overflow ||
-	    widen_integers(&widened, data, size) < 0)
-		return message;
-	/* If there is more amiss, what is said is still the first error, and its place. */
-	return json_loadb(buffer_data(&widened), buffer_size(&widened), flags, NULL);
+	if (!message && json_error_code(ret_error) == json_error_numeric_overflow) {
+		r = widen_integers(&widened, data, size);
+		if (r < 0)
+			return r;
+		/* If there is more amiss, what is said is still the first error, and its place. */
+		message = json_loadb(buffer_data(&widened), buffer_size(&widened), flags, NULL);
+	}
+	/* Before its parser has begun, jansson says nothing when there is no memory. */
+	if (!message &&
+	    (json_error_code(ret_error) == json_error_out_of_memory || !*ret_error->text))
+		return -ENOMEM;
+	if (!message)
+		return -EBADMSG;
+	*ret_message = message;
+	return 0;
 }
 
 int message_parse(json_t **ret_message, const char *data, size_t size, struct error *ret_error)
 {
 	json_error_t error;
-	json_t *message;
 	size_t offset;
+	int r;
 
 	offset = find_too_deep(data, size);
 	if (offset != SIZE_MAX) {
 		refuse_depth(ret_error, data, offset);
 		return -EBADMSG;
 	}
-	message = load(data, size, &error);
-	if (!message && json_error_code(&error) == json_error_out_of_memory)
-		return -ENOMEM;
-	if (!message) {
+	r = load(ret_message, data, size, &error);
+	if (r == -EBADMSG)
 		/* jansson counts the columns from 0 where it stopped, and has none at the very end. */
 		refuse_text(ret_error, error.line < 1 ? 1 : error.line,
 			    error.column < 1 ? 1 : error.column, error.text);
-		return -EBADMSG;
-	}
-	*ret_message = message;
-	return 0;
+	return r;
 }
