@@ -52,14 +52,14 @@ void connection_free(struct connection *connection)
 		leases_changed(daemon->leases);
 	}
 	turn_deinit(&connection->turn);
-	user_discharge(connection->user, CHARGE_CONNECTIONS);
-	user_unref(connection->user);
 	hangup_unwatch(daemon->hangups, &connection->hangup);
 	ev_io_stop(daemon->loop, &connection->readable);
 	ev_io_stop(daemon->loop, &connection->writable);
 	close(connection->fd);
 	frame_reader_deinit(&connection->input);
 	output_deinit(&connection->output);
+	user_discharge(connection->user, CHARGE_CONNECTIONS);
+	user_unref(connection->user);
 	list_remove(&connection->link);
 	free(connection);
 	server_connection_ended(daemon->server, ends_daemon);
@@ -141,6 +141,7 @@ static int start_batch(struct connection *connection, json_t *calls)
 	if (!batch)
 		return -ENOMEM;
 	batch->calls = json_incref(calls);
+	batch->n_calls = json_array_size(calls);
 	list_append(&connection->batches, &batch->link);
 	connection->batch = batch;
 	return 0;
@@ -152,7 +153,7 @@ static void end_batch_if_done(struct connection *connection, struct batch *batch
 	struct buffer *answers = &batch->answers;
 	int r;
 
-	if (batch->next < json_array_size(batch->calls) || batch->n_under_way > 0)
+	if (batch->next < batch->n_calls || batch->n_under_way > 0)
 		return;
 	if (buffer_size(answers) > 0) {
 		buffer_data(answers)[0] = '[';
@@ -169,14 +170,20 @@ static void end_batch_if_done(struct connection *connection, struct batch *batch
 static int start_next_of_batch(struct connection *connection)
 {
 	struct batch *batch = connection->batch;
-	json_t *call = json_array_get(batch->calls, batch->next++);
+	json_t *call = json_incref(json_array_get(batch->calls, batch->next));
 	int r;
 
-	if (batch->next == json_array_size(batch->calls))
+	/* What is started is not kept: others may be under way for a day. */
+	json_array_set_new(batch->calls, batch->next++, json_null());
+	if (batch->next == batch->n_calls) {
 		connection->batch = NULL;
+		json_decref(batch->calls);
+		batch->calls = NULL;
+	}
 	/* Held, so that the batch doesn't end within its last call. */
 	batch->n_under_way++;
 	r = request_start(connection, batch, call, DIALECT_JSONRPC);
+	json_decref(call);
 	batch->n_under_way--;
 	end_batch_if_done(connection, batch);
 	return r;
@@ -252,9 +259,24 @@ static int work_off_one(struct connection *connection)
 	return r < 0 ? r : 1;
 }
 
-static void set_throttle(struct connection *connection)
+/*
+ * Bytes of answers, those in batches included that wait for their last call: but not of the batch
+ * that is being started, or it would wait for itself.
+ */
+static size_t count_unsent(const struct connection *connection)
 {
 	size_t unsent = buffer_size(&connection->output.buffer);
+	const struct batch *batch;
+
+	list_for_each (batch, &connection->batches, link)
+		if (batch != connection->batch)
+			unsent += buffer_size(&batch->answers);
+	return unsent;
+}
+
+static void set_throttle(struct connection *connection)
+{
+	size_t unsent = count_unsent(connection);
 
 	if (unsent > UNSENT_MAX || connection->n_under_way >= UNDER_WAY_MAX)
 		connection->is_throttled = true;
@@ -482,7 +504,7 @@ int connection_new(struct connection **ret_connection, struct daemon *daemon, in
 	list_init(&connection->deferred);
 	list_init(&connection->batches);
 	list_init(&connection->leases);
-	output_init(&connection->output);
+	output_init(&connection->output, &connection->user->charges[CHARGE_DESCRIPTORS]);
 	turn_init(&connection->turn, connection->user, on_turn);
 	ev_io_init(&connection->readable, on_readable, fd, EV_READ);
 	ev_io_init(&connection->writable, on_writable, fd, EV_WRITE);

@@ -23,8 +23,9 @@ struct request;
 /* The calls of one JSON array, and the answers collected for it. */
 struct batch {
 	struct list link; /* connection::batches */
-	json_t *calls;
-	size_t next; /* the first call that isn't started */
+	json_t *calls;    /* NULL once all are started */
+	size_t next;      /* the first call that isn't started */
+	size_t n_calls;   /* of them all */
 	size_t n_under_way;
 	struct buffer answers;
 };

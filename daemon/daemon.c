@@ -20,6 +20,7 @@ void daemon_set_limits(struct daemon *daemon, const struct config *config)
 {
 	daemon->users.limits[CHARGE_CONNECTIONS] = config->connections_per_user;
 	daemon->users.limits[CHARGE_REQUESTS] = config->requests_per_user;
+	daemon->users.limits[CHARGE_DESCRIPTORS] = UNSENT_FDS_MAX;
 }
 
 int daemon_open(struct daemon *daemon, unsigned max_sockets)

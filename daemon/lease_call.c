@@ -68,6 +68,25 @@ static bool check_params(struct request *request)
 	return false;
 }
 
+/* Whether so many descriptors more may wait for this user to read them. */
+static bool check_descriptors(struct request *request)
+{
+	const struct lease_params *params = request->params;
+	const struct users *users = &request->daemon->users;
+	const struct user *user = request->connection->user;
+	size_t n = (size_t)params->count * (params->protocol == PROTOCOL_BOTH ? 2 : 1);
+
+	if (!params->pass_fd || user->uid == 0 ||
+	    user->charges[CHARGE_DESCRIPTORS] + n <= users->limits[CHARGE_DESCRIPTORS])
+		return true;
+	request_fail(request, ERROR_QUOTA_EXCEEDED,
+		     json_pack("{ss,si}", "resource", "descriptors", "limit",
+			       (int)users->limits[CHARGE_DESCRIPTORS]),
+		     "%zu descriptors wait for you to receive them; read the answers first",
+		     user->charges[CHARGE_DESCRIPTORS]);
+	return false;
+}
+
 /* A process is waited for by its own user, or by root. 0, -ESRCH or -EPERM. */
 static int check_process(struct request *request, pid_t pid)
 {
@@ -247,7 +266,7 @@ int lease_start(struct request *request)
 	struct lease *lease;
 	int r;
 
-	if (!request_has_leases(request) || !check_params(request))
+	if (!request_has_leases(request) || !check_params(request) || !check_descriptors(request))
 		return 0;
 	r = grant(request, false, &lease);
 	if (r == -EADDRNOTAVAIL && params->ports.n_ports == 1 && params->count == 1 &&

@@ -278,9 +278,11 @@ int leases_grant(struct leases *leases, struct lease_request *request, bool allo
 	leases->allow_time_wait = allow_time_wait;
 	r = lease_table_grant(leases->table, request, leases_now(), ret_lease);
 	leases->allow_time_wait = false;
-	if (r < 0)
+	if (r < 0) {
 		leases->counters.refused++;
-	/* An owner that nothing came of is freed with the idle ones. */
+		if (owner)
+			owner_free(owner);
+	}
 	leases_changed(leases);
 	return r;
 }

@@ -14,10 +14,11 @@ struct passing {
 	size_t n;
 };
 
-static void passing_free(struct passing *passing)
+static void passing_free(struct output *output, struct passing *passing)
 {
 	for (size_t i = 0; i < passing->n; i++)
 		close(passing->fds[i]);
+	*output->n_fds -= passing->n;
 	list_remove(&passing->link);
 	free(passing->fds);
 	free(passing);
@@ -41,6 +42,7 @@ int output_pass_fds(struct output *output, size_t size, const int fds[], size_t 
 	passing->end = output->n_sent + buffer_size(&output->buffer);
 	passing->begin = passing->end - size;
 	list_append(&output->passings, &passing->link);
+	*output->n_fds += n;
 	return 0;
 }
 
@@ -77,7 +79,7 @@ static ssize_t send_part(struct output *output, int fd)
 		return size;
 	output->n_sent += (uint64_t)size;
 	if (passing && output->n_sent >= passing->end)
-		passing_free(passing);
+		passing_free(output, passing);
 	return size;
 }
 
@@ -95,15 +97,15 @@ int output_send(struct output *output, int fd)
 	return 0;
 }
 
-void output_init(struct output *output)
+void output_init(struct output *output, size_t *n_fds)
 {
-	*output = (struct output){ 0 };
+	*output = (struct output){ .n_fds = n_fds };
 	list_init(&output->passings);
 }
 
 void output_deinit(struct output *output)
 {
 	while (!list_empty(&output->passings))
-		passing_free(list_first(&output->passings, struct passing, link));
+		passing_free(output, list_first(&output->passings, struct passing, link));
 	buffer_deinit(&output->buffer);
 }

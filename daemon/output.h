@@ -9,9 +9,11 @@ struct output {
 	struct buffer buffer; /* answers are appended here */
 	struct list passings; /* of passing::link, in the order of the bytes */
 	uint64_t n_sent;      /* bytes */
+	size_t *n_fds;        /* the charge for descriptors that aren't sent yet */
 };
 
-void output_init(struct output *output);
+/* `n_fds` stays the caller's, and is counted up and down. */
+void output_init(struct output *output, size_t *n_fds);
 void output_deinit(struct output *output);
 
 /*

@@ -6,7 +6,7 @@
 #define MEMBER_ID      "id"
 #define MEMBER_VERSION "jsonrpc"
 #define MEMBER_PARAMS  "params"
-#define VERSION        "2.0"
+#define JSONRPC        "2.0"
 #define PROGRESS       "progress"
 #define ERROR_CODE     "code"
 #define ERROR_MESSAGE  "message"
@@ -68,7 +68,9 @@ static int check_jsonrpc(const json_t *message, struct error *ret_error)
 
 	if (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
 		return refuse_request(ret_error, "id must be a string, a number or null");
-	if (version && (!is_text(version) || strcmp(json_string_value(version), VERSION) != 0))
+	if (json_string_length(id) > ID_MAX)
+		return refuse_request(ret_error, "id must have at most 4096 bytes");
+	if (version && (!is_text(version) || strcmp(json_string_value(version), JSONRPC) != 0))
 		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
 	if (!is_text(json_object_get(message, MEMBER_METHOD)))
 		return refuse_request(ret_error, "method must be there, and a string");

@@ -30,6 +30,10 @@
 /* Past this the daemon stops reading a connection, until half of it is gone. */
 #define UNSENT_MAX    (1024u * 1024u)
 #define UNDER_WAY_MAX 1024u
+/* Descriptors for the clients of one user that they have not read yet. */
+#define UNSENT_FDS_MAX 1024u
+/* Bytes of a JSON-RPC id that is a string: it is kept as long as its call is under way. */
+#define ID_MAX 4096u
 /* Bytes that the answers to one batch may have together before the rest of it is refused. */
 #define BATCH_ANSWER_MAX (8u * 1024u * 1024u)
 /* Times between two replies that tell of progress, in seconds. */

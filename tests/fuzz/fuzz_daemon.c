@@ -348,6 +348,9 @@ static void check_client(struct client *client, const struct expectation *expect
 	if (!client->is_over || has_failed)
 		return;
 	must(buffer_size(&client->input) == 0);
+	if (client->n_answers != expectation->n_answers)
+		fprintf(stderr, "%zu answers instead of %zu\n", client->n_answers,
+			expectation->n_answers);
 	must(client->n_answers == expectation->n_answers);
 	must(json_array_size(client->ids) == 0);
 	must(client->n_fds == client->n_fds_told);
