@@ -155,7 +155,8 @@ static void end_batch_if_done(struct connection *connection, struct batch *batch
 
 	if (batch->next < batch->n_calls || batch->n_under_way > 0)
 		return;
-	if (buffer_size(answers) > 0) {
+	/* With one missing, it may not even be JSON. */
+	if (buffer_size(answers) > 0 && !connection->has_lost_answer) {
 		buffer_data(answers)[0] = '[';
 		r = buffer_puts(answers, "]\n");
 		if (r >= 0)
