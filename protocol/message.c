@@ -150,16 +150,27 @@ int call_unpack(struct call *ret_call, json_t *message, enum dialect dialect,
 	return unpack_jsonrpc(ret_call, message, ret_error);
 }
 
+/* Where chunks go, and whether all did: jansson itself goes on when a name can't be written. */
+struct sink {
+	struct buffer *buffer;
+	int error;
+};
+
 static int put_chunk(const char *chunk, size_t size, void *userdata)
 {
-	return buffer_put(userdata, chunk, size);
+	struct sink *sink = userdata;
+
+	if (sink->error == 0)
+		sink->error = buffer_put(sink->buffer, chunk, size);
+	return sink->error;
 }
 
 static int put_json(struct buffer *buffer, const json_t *value)
 {
-	return json_dump_callback(value, put_chunk, buffer, JSON_COMPACT | JSON_ENCODE_ANY) < 0
-		       ? -ENOMEM
-		       : 0;
+	struct sink sink = { .buffer = buffer };
+	int r = json_dump_callback(value, put_chunk, &sink, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	return r < 0 || sink.error < 0 ? -ENOMEM : 0;
 }
 
 static int put_values(struct buffer *buffer, const struct field *fields, const void *values)

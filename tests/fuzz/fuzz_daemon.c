@@ -239,6 +239,8 @@ static void check_input(struct client *client)
 		answer =
 			json_loadb(data + start, i - start,
 				   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+		if (!answer)
+			fprintf(stderr, "%.*s\n", (int)(i - start), data + start);
 		must(answer);
 		if (data[i] == '\n')
 			check_line(client, answer);
