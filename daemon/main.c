@@ -142,6 +142,18 @@ static void on_watchdog(struct ev_loop *loop, ev_timer *watcher, int revents)
 	sd_notify(0, "WATCHDOG=1");
 }
 
+/* Without a watcher they would kill us: before we serve, and while we end as was asked before. */
+static void hold_signals(bool are_held)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(are_held ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
 static void start_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
@@ -161,12 +173,14 @@ static void start_watchers(struct watchers *watchers)
 		ev_timer_set(&watchers->watchdog, half, half);
 		ev_timer_start(loop, &watchers->watchdog);
 	}
+	hold_signals(false);
 }
 
 static void stop_watchers(struct watchers *watchers)
 {
 	struct ev_loop *loop = watchers->daemon->loop;
 
+	hold_signals(true);
 	ev_signal_stop(loop, &watchers->hangup);
 	ev_signal_stop(loop, &watchers->terminate);
 	ev_signal_stop(loop, &watchers->interrupt);
@@ -246,6 +260,7 @@ int main(int argc, char *argv[])
 		r = daemon_open(&daemon, raise_descriptor_limit());
 	if (r < 0)
 		log_error("can't start: %s", strerror(-r));
+	hold_signals(true);
 	if (r >= 0)
 		r = open_service(&daemon);
 	if (r >= 0)
