@@ -49,14 +49,14 @@ void connection_free(struct connection *connection)
 		leases_changed(daemon->leases);
 	}
 	turn_deinit(&connection->turn);
-	user_discharge(connection->user, CHARGE_CONNECTIONS);
-	user_unref(connection->user);
 	hangup_unwatch(daemon->hangups, &connection->hangup);
 	ev_io_stop(daemon->loop, &connection->readable);
 	ev_io_stop(daemon->loop, &connection->writable);
 	close(connection->fd);
 	frame_reader_deinit(&connection->input);
 	output_deinit(&connection->output);
+	user_discharge(connection->user, CHARGE_CONNECTIONS);
+	user_unref(connection->user);
 	list_remove(&connection->link);
 	free(connection);
 	server_connection_ended(daemon->server, ends_daemon);
@@ -112,9 +112,12 @@ static void end_batch_if_done(struct connection *connection, struct batch *batch
 
 	if (!batch_is_done(batch))
 		return;
-	r = batch_put_answers(batch, &connection->output.buffer);
-	if (r < 0)
-		connection_lose_answer(connection, r);
+	/* With one missing, it may not even be JSON. */
+	if (!connection->has_lost_answer) {
+		r = batch_put_answers(batch, &connection->output.buffer);
+		if (r < 0)
+			connection_lose_answer(connection, r);
+	}
 	close_batch(connection, batch);
 }
 
@@ -457,7 +460,7 @@ int connection_new(struct connection **ret_connection, struct daemon *daemon, in
 	list_init(&connection->deferred);
 	list_init(&connection->batches);
 	list_init(&connection->leases);
-	output_init(&connection->output);
+	output_init(&connection->output, &connection->user->charges[CHARGE_DESCRIPTORS]);
 	turn_init(&connection->turn, connection->user, on_turn);
 	ev_io_init(&connection->readable, on_readable, fd, EV_READ);
 	ev_io_init(&connection->writable, on_writable, fd, EV_WRITE);

@@ -33,6 +33,7 @@ void daemon_set_limits(struct daemon *daemon, const struct config *config)
 {
 	daemon->users.limits[CHARGE_CONNECTIONS] = config->connections_per_user;
 	daemon->users.limits[CHARGE_REQUESTS] = config->requests_per_user;
+	daemon->users.limits[CHARGE_DESCRIPTORS] = UNSENT_FDS_PER_USER_MAX;
 }
 
 int daemon_open(struct daemon *daemon)

@@ -50,7 +50,7 @@ static uint16_t address_port(const union address *address)
 
 static int set_option(int fd, int level, int option, int value)
 {
-	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? negative_errno() : 0;
 }
 
 /* `type` is SOCK_STREAM or SOCK_DGRAM; on success the caller closes *ret_fd. */
@@ -61,7 +61,7 @@ static int bind_address(int *ret_fd, const union address *address, int type, boo
 
 	fd = socket(address->any.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return -errno;
+		return negative_errno();
 
 	/* Said explicitly: net.ipv6.bindv6only decides otherwise. */
 	if (address->any.sa_family == AF_INET6) {
@@ -75,7 +75,7 @@ static int bind_address(int *ret_fd, const union address *address, int type, boo
 			return r;
 	}
 	if (bind(fd, &address->any, address_size(address)) < 0)
-		return -errno;
+		return negative_errno();
 
 	*ret_fd = steal_fd(&fd);
 	return 0;
@@ -110,7 +110,7 @@ static int bound_port(int fd, uint16_t *ret_port)
 	socklen_t size = sizeof(address);
 
 	if (getsockname(fd, &address.any, &size) < 0)
-		return -errno;
+		return negative_errno();
 	*ret_port = address_port(&address);
 	return 0;
 }
@@ -124,8 +124,9 @@ static int drop_datagrams(int fd)
 	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog program = { .len = 1, .filter = &drop };
 
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno
-											   : 0;
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0
+		       ? negative_errno()
+		       : 0;
 }
 
 static int hold_tcp(struct holder *holder, const struct holder_request *request, uint16_t port)
@@ -230,7 +231,7 @@ int holder_listen(struct holder *holder, int backlog)
 {
 	if (holder->tcp < 0)
 		return -EOPNOTSUPP;
-	return listen(holder->tcp, backlog) < 0 ? -errno : 0;
+	return listen(holder->tcp, backlog) < 0 ? negative_errno() : 0;
 }
 
 int holder_hand_over(struct holder *holder)
@@ -240,7 +241,7 @@ int holder_hand_over(struct holder *holder)
 	/* ENOENT: it has been handed over before. */
 	if (setsockopt(holder->udp, SOL_SOCKET, SO_DETACH_FILTER, &(int){ 0 }, sizeof(int)) < 0 &&
 	    errno != ENOENT)
-		return -errno;
+		return negative_errno();
 	return 0;
 }
 
@@ -248,7 +249,7 @@ static int get_option(int fd, int level, int option, int *ret_value)
 {
 	socklen_t size = sizeof(*ret_value);
 
-	return getsockopt(fd, level, option, ret_value, &size) < 0 ? -errno : 0;
+	return getsockopt(fd, level, option, ret_value, &size) < 0 ? negative_errno() : 0;
 }
 
 /* [::] that is not v6-only: IPv4 as well. */
@@ -282,7 +283,7 @@ int holder_identify(int fd, struct holder_identity *ret_identity)
 	if (r < 0)
 		return r;
 	if (getsockname(fd, &address.any, &size) < 0)
-		return -errno;
+		return negative_errno();
 	if (address.any.sa_family != AF_INET && address.any.sa_family != AF_INET6)
 		return -EINVAL;
 	if (address_port(&address) == 0)

@@ -244,7 +244,7 @@ static int read_all(int fd, char **ret_text, size_t *ret_size)
 	size_t size = 0;
 
 	if (fstat(fd, &status) < 0)
-		return -errno;
+		return negative_errno();
 
 	text = malloc((size_t)status.st_size + 1);
 	if (!text)
@@ -254,7 +254,7 @@ static int read_all(int fd, char **ret_text, size_t *ret_size)
 		ssize_t n = pread(fd, text + size, (size_t)status.st_size - size, (off_t)size);
 
 		if (n < 0)
-			return -errno;
+			return negative_errno();
 		if (n == 0)
 			break;
 		size += (size_t)n;

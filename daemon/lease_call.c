@@ -73,6 +73,25 @@ static bool passes_fds(const struct request *request)
 	return params->pass_fd && !request->envelope.silent;
 }
 
+/* Whether so many descriptors more may wait for this user to receive them. */
+static bool check_descriptors(struct request *request)
+{
+	const struct lease_params *params = request->params;
+	const struct users *users = &request->daemon->users;
+	const struct user *user = request->connection->user;
+	size_t n = (size_t)params->count * (params->protocol == PROTOCOL_BOTH ? 2 : 1);
+
+	if (!passes_fds(request) || user->uid == 0 ||
+	    user->charges[CHARGE_DESCRIPTORS] + n <= users->limits[CHARGE_DESCRIPTORS])
+		return true;
+	request_fail(request, ERROR_QUOTA_EXCEEDED,
+		     json_pack("{ss,si}", "resource", "descriptors", "limit",
+			       (int)users->limits[CHARGE_DESCRIPTORS]),
+		     "%zu descriptors wait for you to receive them; read the answers first",
+		     user->charges[CHARGE_DESCRIPTORS]);
+	return false;
+}
+
 static void send_lease(struct request *request, struct lease *lease, bool is_new)
 {
 	const struct lease_params *params = request->params;
@@ -190,7 +209,7 @@ int lease_start(struct request *request)
 	struct lease *lease;
 	int r;
 
-	if (!request_has_leases(request) || !check_params(request))
+	if (!request_has_leases(request) || !check_params(request) || !check_descriptors(request))
 		return 0;
 	r = grant(request, false, &lease);
 	if (r == -EADDRNOTAVAIL && params->ports.n_ports == 1 && params->count == 1 &&

@@ -27,6 +27,12 @@ static _Alignas(max_align_t) char parse_reserve[PARSE_RESERVE_SIZE];
 static size_t n_parse_reserve_used;
 static bool is_parsing;
 
+static void renew_reserve(void)
+{
+	if (!reserve)
+		reserve = malloc(RESERVE_SIZE);
+}
+
 static void *allocate_for_json(size_t size)
 {
 	void *block = malloc(size);
@@ -47,6 +53,8 @@ static void free_of_json(void *block)
 
 void memory_parse_begin(void)
 {
+	/* Asked for here, as libev itself seldom allocates. */
+	renew_reserve();
 	is_parsing = true;
 	n_parse_reserve_used = 0;
 }
@@ -68,11 +76,8 @@ static void *allocate_for_loop(void *block, long size)
 		return NULL;
 	}
 	moved = realloc(block, (size_t)size);
-	if (moved) {
-		if (!reserve)
-			reserve = malloc(RESERVE_SIZE);
+	if (moved)
 		return moved;
-	}
 	if (!reserve || size > (long)RESERVE_SIZE)
 		return NULL;
 	log_error("out of memory: the event loop lives on its reserve");
@@ -91,7 +96,6 @@ int memory_init(void)
 {
 	json_set_alloc_funcs(allocate_for_json, free_of_json);
 	ev_set_allocator(allocate_for_loop);
-	if (!reserve)
-		reserve = malloc(RESERVE_SIZE);
+	renew_reserve();
 	return reserve ? 0 : -ENOMEM;
 }

@@ -1,6 +1,7 @@
 /*
  * memory.h: what libraries do without memory is not left to them. libev ends the process: it gets
- * a reserve. jansson loses characters of what it reads, and ends the process over that: it gets one too.
+ * a reserve. jansson loses characters of what it reads, and ends the process over that: it gets one
+ * too.
  */
 
 #pragma once

@@ -17,6 +17,7 @@ struct passing {
 static void passing_free(struct output *output, struct passing *passing)
 {
 	output->n_fds -= passing->n;
+	*output->n_fds_of_user -= passing->n;
 	for (size_t i = 0; i < passing->n; i++)
 		close(passing->fds[i]);
 	list_remove(&passing->link);
@@ -40,6 +41,7 @@ int output_pass_fds(struct output *output, size_t size, const int fds[], size_t 
 	passing->fds = copies;
 	passing->n = n;
 	output->n_fds += n;
+	*output->n_fds_of_user += n;
 	passing->end = output->n_sent + buffer_size(&output->buffer);
 	passing->begin = passing->end - size;
 	list_append(&output->passings, &passing->link);
@@ -99,9 +101,9 @@ int output_send(struct output *output, int fd)
 	return 0;
 }
 
-void output_init(struct output *output)
+void output_init(struct output *output, size_t *n_fds_of_user)
 {
-	*output = (struct output){ 0 };
+	*output = (struct output){ .n_fds_of_user = n_fds_of_user };
 	list_init(&output->passings);
 }
 

@@ -10,9 +10,11 @@ struct output {
 	struct list passings; /* of passing::link, in the order of the bytes */
 	uint64_t n_sent;      /* bytes */
 	size_t n_fds;         /* descriptors that are not sent */
+	size_t *n_fds_of_user;
 };
 
-void output_init(struct output *output);
+/* `n_fds_of_user` stays the caller's; what is not sent is counted in it too. */
+void output_init(struct output *output, size_t *n_fds_of_user);
 void output_deinit(struct output *output);
 
 /*

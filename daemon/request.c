@@ -215,6 +215,23 @@ static void refuse_method(struct request *request, const char *name)
 			     "there is no method %.80s; info tells what this daemon is", name);
 }
 
+/*
+ * Of the message stay the strings that params borrow: what else is in it may be megabytes of
+ * jansson's, and the call be under way for a day.
+ */
+static void drop_decoded(struct request *request, json_t *params)
+{
+	const struct field *field = request->method->params;
+	json_t *message = request->message;
+
+	for (; field->type != FIELD_END; field++)
+		if (field->type == FIELD_PORTS)
+			json_object_del(params, field->name);
+	request->message = json_incref(params);
+	json_object_clear(message);
+	json_decref(message);
+}
+
 static int start_method(struct request *request, const struct call *call)
 {
 	struct error error = { 0 };
@@ -233,7 +250,10 @@ static int start_method(struct request *request, const struct call *call)
 	error_deinit(&error);
 	if (r == -EINVAL)
 		return 0;
-	return r < 0 ? r : request->method->start(request);
+	if (r < 0)
+		return r;
+	drop_decoded(request, (json_t *)call->params);
+	return request->method->start(request);
 }
 
 static struct request *request_new(struct connection *connection, struct batch *batch,

@@ -23,9 +23,9 @@ int sockdiag_open(int protocol)
 
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)
-		return -errno;
+		return negative_errno();
 	if (connect(fd, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return -errno;
+		return negative_errno();
 	return steal_fd(&fd);
 }
 
@@ -42,14 +42,14 @@ static int exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, siz
 	ssize_t n;
 
 	if (send(fd, request, request->nlmsg_len, 0) < 0)
-		return -errno;
+		return negative_errno();
 
 	for (;;) {
 		n = recv(fd, buffer, size, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? -EIO : -errno;
+			return errno == EAGAIN ? -EIO : negative_errno();
 
 		position = 0;
 		while ((message = sockdiag_next_message(buffer, (size_t)n, &position))) {

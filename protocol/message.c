@@ -6,7 +6,7 @@
 #define MEMBER_ID      "id"
 #define MEMBER_VERSION "jsonrpc"
 #define MEMBER_PARAMS  "params"
-#define VERSION        "2.0"
+#define JSONRPC        "2.0"
 #define PROGRESS       "progress"
 #define ERROR_CODE     "code"
 #define ERROR_MESSAGE  "message"
@@ -68,7 +68,9 @@ static int check_jsonrpc(const json_t *message, struct error *ret_error)
 
 	if (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
 		return refuse_request(ret_error, "id must be a string, a number or null");
-	if (version && (!is_text(version) || strcmp(json_string_value(version), VERSION) != 0))
+	if (json_string_length(id) > ID_MAX)
+		return refuse_request(ret_error, "id must have at most 4096 bytes");
+	if (version && (!is_text(version) || strcmp(json_string_value(version), JSONRPC) != 0))
 		return refuse_request(ret_error, "jsonrpc must be \"2.0\", or left out");
 	if (!is_text(json_object_get(message, MEMBER_METHOD)))
 		return refuse_request(ret_error, "method must be there, and a string");
@@ -148,16 +150,27 @@ int call_unpack(struct call *ret_call, json_t *message, enum dialect dialect,
 	return unpack_jsonrpc(ret_call, message, ret_error);
 }
 
+/* Where chunks go, and whether all did: jansson itself goes on when a name can't be written. */
+struct sink {
+	struct buffer *buffer;
+	int error;
+};
+
 static int put_chunk(const char *chunk, size_t size, void *userdata)
 {
-	return buffer_put(userdata, chunk, size);
+	struct sink *sink = userdata;
+
+	if (sink->error == 0)
+		sink->error = buffer_put(sink->buffer, chunk, size);
+	return sink->error;
 }
 
 static int put_json(struct buffer *buffer, const json_t *value)
 {
-	return json_dump_callback(value, put_chunk, buffer, JSON_COMPACT | JSON_ENCODE_ANY) < 0
-		       ? -ENOMEM
-		       : 0;
+	struct sink sink = { .buffer = buffer };
+	int r = json_dump_callback(value, put_chunk, &sink, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	return r < 0 || sink.error < 0 ? -ENOMEM : 0;
 }
 
 static int put_values(struct buffer *buffer, const struct field *fields, const void *values)

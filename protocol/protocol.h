@@ -31,6 +31,10 @@
 #define UNSENT_MAX     (1024u * 1024u)
 #define UNSENT_FDS_MAX 256u /* descriptors in them */
 #define UNDER_WAY_MAX  1024u
+/* Descriptors for all clients of one user that they have not read yet. */
+#define UNSENT_FDS_PER_USER_MAX 1024u
+/* Bytes of a JSON-RPC id that is a string: it is kept as long as its call is under way. */
+#define ID_MAX 4096u
 /* Calls of one batch. */
 #define BATCH_MAX 8192u
 /* Bytes that the answers to one batch may have together before the rest of it is refused. */

@@ -23,6 +23,12 @@
 		_stolen;                                                                           \
 	})
 
+/* -errno after a call that failed: below 0, which compilers and analyzers can't know of errno. */
+static inline int negative_errno(void)
+{
+	return errno > 0 ? -errno : -EIO;
+}
+
 static inline int steal_fd(int *fd)
 {
 	int stolen = *fd;

@@ -54,6 +54,7 @@ static struct embedded embedded;
 static uint64_t next_random;
 
 /* Lease ids that an input can know: 1, and what comes after the draws of ports. */
+// NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker's name
 ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags);
 
 ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned flags)
@@ -239,6 +240,8 @@ static void check_input(struct client *client)
 		answer =
 			json_loadb(data + start, i - start,
 				   JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+		if (!answer)
+			fprintf(stderr, "%.*s\n", (int)(i - start), data + start);
 		must(answer);
 		if (data[i] == '\n')
 			check_line(client, answer);
@@ -348,6 +351,9 @@ static void check_client(struct client *client, const struct expectation *expect
 	if (!client->is_over || has_failed)
 		return;
 	must(buffer_size(&client->input) == 0);
+	if (client->n_answers != expectation->n_answers)
+		fprintf(stderr, "%zu answers instead of %zu\n", client->n_answers,
+			expectation->n_answers);
 	must(client->n_answers == expectation->n_answers);
 	must(json_array_size(client->ids) == 0);
 	must(client->n_fds == client->n_fds_told);

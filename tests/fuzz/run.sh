@@ -21,9 +21,10 @@ for corpus in "$here"/corpus/[!d]*; do
 	# What it finds of interest goes into a directory that does not last.
 	scratch=$(mktemp -d)
 	echo "$name, $seconds s"
-	dictionary=$here/$name.dict
-	[ -f "$dictionary" ] || dictionary=/dev/null
-	"$build/tests/fuzz/fuzz_$name" -dict="$dictionary" -max_total_time="$seconds" -timeout=10 \
+	dictionary=
+	[ ! -f "$here/$name.dict" ] || dictionary=-dict=$here/$name.dict
+	"$build/tests/fuzz/fuzz_$name" ${dictionary:+"$dictionary"} \
+		-max_total_time="$seconds" -timeout=10 \
 		-artifact_prefix="$findings/$name-" -print_final_stats=1 \
 		"$scratch" "$corpus" >"$findings/$name.log" 2>&1 || {
 		status=1

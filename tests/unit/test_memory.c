@@ -23,9 +23,11 @@
 #define ALL         1000000u
 
 /*
- * @ is a port that somebody listens on, # one that is bound, and & the id of a lease. What ends with a bar is Varlink's: the bar becomes a NUL, anything else gets an LF.
+ * @ is a port that somebody listens on, # one that is bound, and & the id of a lease. What ends
+ * with a bar is Varlink's: the bar becomes a NUL, anything else gets an LF.
  */
 static const char *const scenarios[] = {
+	// NOLINT(bugprone-suspicious-missing-comma)
 	"{\"method\":\"check\",\"params\":{\"port\":@}}",
 	"{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"check\",\"params\":{\"port\":#}}",
 	"{\"method\":\"check\",\"params\":{\"port\":@,\"host\":\"localhost\"}}",
@@ -294,7 +296,7 @@ static json_t *find_answer(json_t *const values[], size_t n, const json_t *answe
 
 static void check_batch(const char *text, const json_t *batch, const json_t *expected)
 {
-	json_t *values[ANSWERS_MAX], *element;
+	json_t *values[ANSWERS_MAX] = { 0 }, *element;
 	size_t i;
 
 	ck_assert_uint_eq(json_array_size(batch), json_array_size(expected));
@@ -431,6 +433,42 @@ START_TEST(test_all_fail_from_there)
 }
 END_TEST
 
+static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	(void)loop;
+	(void)watcher;
+	(void)revents;
+}
+
+/* libev ends the process when it gets no memory: there is a reserve, and after a request again. */
+START_TEST(test_loop_grows_on_its_reserve)
+{
+	static ev_timer timers[20000];
+	struct answers answers;
+	unsigned n_failed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
+		faults_arm(1, 0);
+		faults_begin();
+		ev_timer_init(&timers[i], on_timer, 60., 0.);
+		ev_timer_start(embedded.daemon.loop, &timers[i]);
+		faults_end();
+		if (!faults_disarm())
+			continue;
+		n_failed++;
+		run(scenarios[0], 0, 0, 1, &answers);
+		ck_assert_uint_eq(answers.n, 1);
+		answers_deinit(&answers);
+	}
+	ck_assert_uint_gt(n_failed, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+		ev_timer_stop(embedded.daemon.loop, &timers[i]);
+	run(scenarios[0], 0, 0, 1, &answers);
+	ck_assert_uint_eq(answers.n, 1);
+	answers_deinit(&answers);
+}
+END_TEST
+
 /* With a number, that scenario alone. */
 int main(int argc, char *argv[])
 {
@@ -445,6 +483,7 @@ int main(int argc, char *argv[])
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, test_one_fails, first, end);
 	tcase_add_loop_test(tcase, test_all_fail_from_there, first, end);
+	tcase_add_test(tcase, test_loop_grows_on_its_reserve);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
