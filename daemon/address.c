@@ -23,6 +23,16 @@ void address_list_deinit(struct address_list *list)
 	*list = (struct address_list){ 0 };
 }
 
+void address_unmap(union address *address)
+{
+	struct in_addr mapped;
+
+	if (address->sa.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&address->in6.sin6_addr))
+		return;
+	memcpy(&mapped, &address->in6.sin6_addr.s6_addr[12], sizeof(mapped));
+	*address = (union address){ .in = { .sin_family = AF_INET, .sin_addr = mapped } };
+}
+
 static int parse_in6(union address *ret_address, const char *text)
 {
 	union address address = { .in6.sin6_family = AF_INET6 };
@@ -41,14 +51,7 @@ static int parse_in6(union address *ret_address, const char *text)
 		if (address.in6.sin6_scope_id == 0)
 			return -ENODEV;
 	}
-
-	/* Written either way it is the same host, and is judged and counted as the same. */
-	if (IN6_IS_ADDR_V4MAPPED(&address.in6.sin6_addr)) {
-		struct in_addr mapped;
-
-		memcpy(&mapped, &address.in6.sin6_addr.s6_addr[12], sizeof(mapped));
-		address = (union address){ .in = { .sin_family = AF_INET, .sin_addr = mapped } };
-	}
+	address_unmap(&address);
 	*ret_address = address;
 	return 0;
 }

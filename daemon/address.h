@@ -26,6 +26,12 @@ int address_list_add(struct address_list *list, const union address *address);
 void address_list_deinit(struct address_list *list);
 
 /*
+ * Makes IPv4 of IPv4 mapped into IPv6, without the port: it is the same host, connect() goes there,
+ * and it is to be judged and counted as the same wherever it comes from. Others stay as they are.
+ */
+void address_unmap(union address *address);
+
+/*
  * An address as the kernel writes it, IPv6 with %interface where it needs one; IPv4 mapped into
  * IPv6 becomes IPv4. The port is 0. Returns 0; -ENODEV if there is no such interface; -EINVAL if
  * `text` is no address.

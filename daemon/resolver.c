@@ -292,6 +292,7 @@ static void add_node(struct lookup *lookup, const struct ares_addrinfo_node *nod
 		memcpy(&address.in6, node->ai_addr, sizeof(address.in6));
 	else
 		return;
+	address_unmap(&address);
 	address_set_port(&address, 0);
 	for (size_t i = 0; i < lookup->addresses.n_addresses; i++)
 		if (address_compare(&lookup->addresses.addresses[i], &address) == 0)

@@ -31,13 +31,16 @@ HOSTS = """127.0.0.1 localhost
 10.9.0.2 mixed.test
 127.0.0.1 mixed6.test
 fd09::2 mixed6.test
+::ffff:10.9.0.1 own-mapped.test
+::ffff:10.9.0.2 mapped.test
 """
 
 OWN = ["127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "10.9.0.1", "10.10.0.1", "fd09::1",
        "fe80::9:1%d0", "::ffff:10.9.0.1", "::ffff:127.0.0.1", "::ffff:0.0.0.0", "localhost",
-       "own.test"]
+       "own.test", "own-mapped.test"]
 FOREIGN = ["10.9.0.2", "192.0.2.1", "fd09::2", "fe80::9:2%d0", "::ffff:10.9.0.2",
            "::ffff:a09:2", "0:0:0:0:0:FFFF:10.9.0.2", "foreign.test", "mixed.test", "mixed6.test",
+           "mapped.test",
            # Nearly this host's, but not quite.
            "::127.0.0.1", "::ffff:0:127.0.0.1", "64:ff9b::127.0.0.1", "::2", "128.0.0.1",
            # This host has it, but by another interface.
@@ -226,7 +229,8 @@ class Policy(Rights):
         daemon = self.start("--deny", "10.9.0.2", "--deny=fe80::/10")
         for client in (self.client(daemon, USER, GROUP), self.client(daemon, 0)):
             self.assert_denied(client, "10.9.0.2", "::ffff:10.9.0.2", "::ffff:a09:2",
-                               "foreign.test", "mixed.test", "fe80::9:2%d0", "fe80::9:1%d0")
+                               "foreign.test", "mixed.test", "mapped.test", "fe80::9:2%d0",
+                               "fe80::9:1%d0")
             self.assert_probed(client, "10.9.0.3", "fd09::2", "own.test")
 
     def test_deny_of_this_host(self):
