@@ -17,7 +17,7 @@
 
 struct resolver {
 	struct ev_loop *loop;
-	struct list lookups; /* of lookup::link: active ones, then those that wait */
+	struct list lookups; /* of lookup::link, in the order they came */
 	unsigned n_active;
 };
 
@@ -28,6 +28,7 @@ struct resolver {
 struct lookup {
 	struct list link; /* resolver::lookups */
 	struct resolver *resolver;
+	struct user *user; /* who asks, and is charged for it while it is active */
 	char name[HOST_MAX + 1];
 	lookup_done done;
 	void *userdata;
@@ -358,6 +359,17 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 }
 
 /*
+ * A user may have half of what the others leave: who asks for names of dead servers fills none of
+ * the places of the next. Root's are the host's own.
+ */
+static bool has_room(const struct resolver *resolver, const struct user *user)
+{
+	unsigned left = LOOKUPS_MAX - resolver->n_active;
+
+	return user->uid == 0 ? left > 0 : user->charges[CHARGE_LOOKUPS] < left;
+}
+
+/*
  * Takes one of the places, if there is one. By timer, so that the callback never comes before
  * resolver_start() has returned.
  */
@@ -365,23 +377,25 @@ static void begin_if_room(struct lookup *lookup)
 {
 	struct resolver *resolver = lookup->resolver;
 
-	if (resolver->n_active == LOOKUPS_MAX)
+	if (!has_room(resolver, lookup->user))
 		return;
 	lookup->is_active = true;
+	lookup->user->charges[CHARGE_LOOKUPS]++;
 	lookup->began = ev_now(resolver->loop);
 	resolver->n_active++;
 	ev_timer_set(&lookup->timer, 0., 0.);
 	ev_timer_start(resolver->loop, &lookup->timer);
 }
 
-int resolver_start(struct resolver *resolver, const char *name, lookup_done done, void *userdata,
-		   struct lookup **ret_lookup)
+int resolver_start(struct resolver *resolver, struct user *user, const char *name, lookup_done done,
+		   void *userdata, struct lookup **ret_lookup)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 
 	if (!lookup)
 		return -ENOMEM;
 	lookup->resolver = resolver;
+	lookup->user = user;
 	memccpy(lookup->name, name, '\0', sizeof(lookup->name) - 1);
 	lookup->done = done;
 	lookup->userdata = userdata;
@@ -393,16 +407,14 @@ int resolver_start(struct resolver *resolver, const char *name, lookup_done done
 	return 0;
 }
 
+/* Those who have waited longest, of users who may have more. */
 static void begin_next(struct resolver *resolver)
 {
 	struct lookup *lookup;
 
-	list_for_each (lookup, &resolver->lookups, link) {
-		if (!lookup->is_active) {
+	list_for_each (lookup, &resolver->lookups, link)
+		if (!lookup->is_active)
 			begin_if_room(lookup);
-			return;
-		}
-	}
 }
 
 static void lookup_free(struct lookup *lookup)
@@ -415,6 +427,7 @@ static void lookup_free(struct lookup *lookup)
 	address_list_deinit(&lookup->addresses);
 	if (lookup->is_active) {
 		resolver->n_active--;
+		user_discharge(lookup->user, CHARGE_LOOKUPS);
 		begin_next(resolver);
 	}
 	free(lookup);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "address.h"
+#include "user.h"
 
 #include <ev.h>
 
@@ -29,9 +30,12 @@ void resolver_free(struct resolver *resolver);
  */
 int host_parse(struct address_list *list, const char *host);
 
-/* Never calls done() before it returns. 0 or -ENOMEM. */
-int resolver_start(struct resolver *resolver, const char *name, lookup_done done, void *userdata,
-		   struct lookup **ret_lookup);
+/*
+ * Looks `name` (copied) up for `user`, who must outlive the lookup: at once if that user has a
+ * place for it, else when one comes free. Never calls done() before it returns. 0 or -ENOMEM.
+ */
+int resolver_start(struct resolver *resolver, struct user *user, const char *name, lookup_done done,
+		   void *userdata, struct lookup **ret_lookup);
 
 /* Ends a lookup without the callback. NULL is allowed. */
 void lookup_cancel(struct lookup *lookup);

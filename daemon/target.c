@@ -82,8 +82,8 @@ int target_start(struct target *target, struct request *request, const char *hos
 		return 0;
 	}
 	if (r == 0)
-		return resolver_start(request->daemon->resolver, host, on_looked_up, target,
-				      &target->lookup);
+		return resolver_start(request->daemon->resolver, request->connection->user, host,
+				      on_looked_up, target, &target->lookup);
 	if (r != -EINVAL && r != -ENODEV)
 		return r;
 

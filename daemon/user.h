@@ -16,6 +16,7 @@ enum charge {
 	CHARGE_CONNECTIONS,
 	CHARGE_REQUESTS,
 	CHARGE_PROBES,
+	CHARGE_LOOKUPS,     /* of names */
 	CHARGE_DESCRIPTORS, /* on their way to clients */
 	N_CHARGES,
 };

@@ -11,6 +11,7 @@ import time
 import unittest
 
 import harness
+import users
 from harness import Daemon, Namespace, listener, require, require_root, wait_for
 
 A, AAAA = 1, 28
@@ -273,6 +274,24 @@ class DeadServer(Test):
                 error = client.receive()["error"]
                 self.assertEqual(error["data"]["error"], "NameNotFound")
             self.assertLess(time.monotonic() - started, 30)
+
+    def test_of_one_user_keeps_no_other_waiting(self):
+        """As many as one user may ask for, on several connections: more than there are places."""
+        self.write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:9 attempts:1\n"
+                                  "options retrans:9000 retry:1\n")
+        named = self.listen("127.0.0.2")
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):
+                client = stack.enter_context(self.daemon.client(uid=users.USER))
+                client.send_lines(*({"method": "check", "id": i, "params": {
+                    "host": "silent.test", "port": 80}} for i in range(1000)))
+            self.assertTrue(wait_for(lambda: self.daemon.metrics()[
+                'portscand_requests_total{method="check"}'] >= 4000))
+            other = stack.enter_context(self.daemon.client(uid=users.OTHER))
+            started = time.monotonic()
+            answer = other.call("check", {"host": "one.test", "port": named})
+            self.assertEqual(answer["result"]["status"], "open")
+            self.assertLess(time.monotonic() - started, 5)
 
     def test_wait_ends_at_its_deadline(self):
         error = self.daemon.error("wait", {"host": "silent.test", "port": 80, "deadline_ms": 200})
