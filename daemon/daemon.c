@@ -51,6 +51,7 @@ int daemon_open(struct daemon *daemon)
 	daemon_set_limits(daemon, &daemon->config);
 	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
+	places_init(&daemon->who_places, WHO_MAX, CHARGE_WHO);
 	r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->config.window);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);

@@ -7,6 +7,7 @@
 #include "descriptors.h"
 #include "hangup.h"
 #include "metrics.h"
+#include "places.h"
 #include "probe.h"
 #include "resolver.h"
 #include "sockdiag.h"
@@ -34,6 +35,7 @@ struct daemon {
 	struct hangups *hangups;
 	struct sockdiag *sockdiag;
 	struct cgroups *cgroups;
+	struct places who_places;
 	struct leases *leases; /* NULL: one client's own daemon has none */
 	struct server *server;
 	struct metrics metrics;

@@ -1,6 +1,7 @@
 #include "resolver.h"
 
 #include "list.h"
+#include "places.h"
 
 #include <ares.h>
 #include <netdb.h>
@@ -17,8 +18,7 @@
 
 struct resolver {
 	struct ev_loop *loop;
-	struct list lookups; /* of lookup::link, in the order they came */
-	unsigned n_active;
+	struct places places;
 };
 
 /*
@@ -26,9 +26,8 @@ struct resolver {
  * lookup is the end of its channel, and resolv.conf and hosts are read afresh.
  */
 struct lookup {
-	struct list link; /* resolver::lookups */
 	struct resolver *resolver;
-	struct user *user; /* who asks, and is charged for it while it is active */
+	struct place place;
 	char name[HOST_MAX + 1];
 	lookup_done done;
 	void *userdata;
@@ -37,7 +36,6 @@ struct lookup {
 	struct list sockets; /* of lookup_socket::link */
 	ev_timer timer;
 	ev_tstamp began;
-	bool is_active;
 	bool is_ended; /* c-ares has told, but the channel is still in its hands */
 	int status;
 	int error; /* errno that kept c-ares from its work */
@@ -65,7 +63,7 @@ int resolver_new(struct resolver **ret_resolver, struct ev_loop *loop)
 		return -ENOMEM;
 	}
 	resolver->loop = loop;
-	list_init(&resolver->lookups);
+	places_init(&resolver->places, LOOKUPS_MAX, CHARGE_LOOKUPS);
 	*ret_resolver = resolver;
 	return 0;
 }
@@ -358,33 +356,16 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 	lookup_go_on(lookup);
 }
 
-/*
- * A user may have half of what the others leave: who asks for names of dead servers fills none of
- * the places of the next. Root's are the host's own.
- */
-static bool has_room(const struct resolver *resolver, const struct user *user)
+/* By timer, so that the callback never comes before resolver_start() has returned. */
+static bool on_place(struct place *place)
 {
-	unsigned left = LOOKUPS_MAX - resolver->n_active;
+	struct lookup *lookup = container_of(place, struct lookup, place);
+	struct ev_loop *loop = lookup->resolver->loop;
 
-	return user->uid == 0 ? left > 0 : user->charges[CHARGE_LOOKUPS] < left;
-}
-
-/*
- * Takes one of the places, if there is one. By timer, so that the callback never comes before
- * resolver_start() has returned.
- */
-static void begin_if_room(struct lookup *lookup)
-{
-	struct resolver *resolver = lookup->resolver;
-
-	if (!has_room(resolver, lookup->user))
-		return;
-	lookup->is_active = true;
-	lookup->user->charges[CHARGE_LOOKUPS]++;
-	lookup->began = ev_now(resolver->loop);
-	resolver->n_active++;
+	lookup->began = ev_now(loop);
 	ev_timer_set(&lookup->timer, 0., 0.);
-	ev_timer_start(resolver->loop, &lookup->timer);
+	ev_timer_start(loop, &lookup->timer);
+	return true;
 }
 
 int resolver_start(struct resolver *resolver, struct user *user, const char *name, lookup_done done,
@@ -395,41 +376,24 @@ int resolver_start(struct resolver *resolver, struct user *user, const char *nam
 	if (!lookup)
 		return -ENOMEM;
 	lookup->resolver = resolver;
-	lookup->user = user;
+	lookup->place.user = user;
+	lookup->place.taken = on_place;
 	memccpy(lookup->name, name, '\0', sizeof(lookup->name) - 1);
 	lookup->done = done;
 	lookup->userdata = userdata;
 	list_init(&lookup->sockets);
-	list_append(&resolver->lookups, &lookup->link);
 	ev_timer_init(&lookup->timer, on_timer, 0., 0.);
-	begin_if_room(lookup);
+	place_take(&resolver->places, &lookup->place);
 	*ret_lookup = lookup;
 	return 0;
 }
 
-/* Those who have waited longest, of users who may have more. */
-static void begin_next(struct resolver *resolver)
-{
-	struct lookup *lookup;
-
-	list_for_each (lookup, &resolver->lookups, link)
-		if (!lookup->is_active)
-			begin_if_room(lookup);
-}
-
 static void lookup_free(struct lookup *lookup)
 {
-	struct resolver *resolver = lookup->resolver;
-
 	close_channel(lookup);
-	ev_timer_stop(resolver->loop, &lookup->timer);
-	list_remove(&lookup->link);
+	ev_timer_stop(lookup->resolver->loop, &lookup->timer);
 	address_list_deinit(&lookup->addresses);
-	if (lookup->is_active) {
-		resolver->n_active--;
-		user_discharge(lookup->user, CHARGE_LOOKUPS);
-		begin_next(resolver);
-	}
+	place_leave(&lookup->place);
 	free(lookup);
 }
 

@@ -17,6 +17,7 @@ enum charge {
 	CHARGE_REQUESTS,
 	CHARGE_PROBES,
 	CHARGE_LOOKUPS,     /* of names */
+	CHARGE_WHO,         /* calls of that method that are being worked on */
 	CHARGE_DESCRIPTORS, /* on their way to clients */
 	N_CHARGES,
 };

@@ -18,6 +18,7 @@ struct who_socket {
 
 struct who {
 	struct request *request;
+	struct place place;
 	struct sockdiag_query query;
 	struct sockdiag_socket *sockets; /* those to tell of, by rank */
 	struct who_socket *strings;      /* of each of them */
@@ -36,6 +37,7 @@ static void who_free(struct who *who)
 	free(who->strings);
 	free(who->sockets);
 	free(who->owners);
+	place_leave(&who->place);
 	free(who);
 }
 
@@ -288,6 +290,29 @@ static void on_listed(struct sockdiag_query *query, int result,
 		fail(who, -r);
 }
 
+/*
+ * As its user has a place for it: what is found takes memory and descriptors, which thousands of
+ * calls must not take at once.
+ */
+static void take_place(struct request *request)
+{
+	struct who *who = request->work;
+
+	place_take(&request->daemon->who_places, &who->place);
+}
+
+static bool on_place(struct place *place)
+{
+	struct who *who = container_of(place, struct who, place);
+	struct request *request = who->request;
+
+	/* Up to 500 KB: not for a client that doesn't read what it has. */
+	if (request_defer(request, take_place))
+		return false;
+	sockdiag_query_start(request->daemon->sockdiag, &who->query);
+	return true;
+}
+
 int who_start(struct request *request)
 {
 	const struct who_params *params = request->params;
@@ -296,6 +321,8 @@ int who_start(struct request *request)
 	if (!who)
 		return -ENOMEM;
 	who->request = request;
+	who->place.user = request->connection->user;
+	who->place.taken = on_place;
 	who->walk.turns = &request->daemon->turns;
 	who->walk.user = request->connection->user;
 	who->walk.ended = on_walked;
@@ -306,6 +333,6 @@ int who_start(struct request *request)
 		who->query.what |= SOCKDIAG_UDP;
 	who->query.done = on_listed;
 	request->work = who;
-	sockdiag_query_start(request->daemon->sockdiag, &who->query);
+	take_place(request);
 	return 0;
 }

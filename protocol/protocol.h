@@ -39,6 +39,11 @@
 #define BATCH_MAX 8192u
 /* Bytes that the answers to one batch may have together before the rest of it is refused. */
 #define BATCH_ANSWER_MAX (8u * 1024u * 1024u)
+/*
+ * Calls of who that are worked on at once, for all users: each has up to a megabyte of what it
+ * found, and three descriptors.
+ */
+#define WHO_MAX 16u
 /* Times between two replies that tell of progress, in seconds. */
 #define PROGRESS_INTERVAL 0.1
 
