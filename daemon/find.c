@@ -325,6 +325,8 @@ int find_start(struct request *request)
 		return -ENOMEM;
 	find->request = request;
 	find->listing.sockdiag = request->daemon->sockdiag;
+	find->listing.turns = &request->daemon->turns;
+	find->listing.user = request->connection->user;
 	find->listing.ended = on_listed;
 	find->target.ready = on_ready;
 	find->target.failed = on_failed;

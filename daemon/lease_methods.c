@@ -79,14 +79,19 @@ int release_start(struct request *request)
 struct leases_call {
 	struct request *request;
 	struct leases_look look;
+	struct turn turn;
 };
+
+static void leases_call_free(struct leases_call *call)
+{
+	leases_look_cancel(&call->look);
+	turn_deinit(&call->turn);
+	free(call);
+}
 
 void leases_cancel(struct request *request)
 {
-	struct leases_call *call = request->work;
-
-	leases_look_cancel(&call->look);
-	free(call);
+	leases_call_free(request->work);
 }
 
 static size_t count(struct lease_table *table)
@@ -111,6 +116,7 @@ static void reply_leases(struct request *request)
 	struct lease *lease = NULL;
 	int r = texts && result.leases ? 0 : -ENOMEM;
 
+	leases_call_free(steal(request->work));
 	while (r >= 0 && (lease = sees_all ? lease_table_next(table, lease)
 					   : lease_table_next_of(table, uid, lease))) {
 		r = lease_text_init(&texts[n], lease, leases_now());
@@ -127,14 +133,21 @@ static void reply_leases(struct request *request)
 	free(result.leases);
 }
 
+/* Some 300 bytes for each: not at once for a client that doesn't read what it has. */
+static void on_turn(struct turn *turn)
+{
+	struct request *request = container_of(turn, struct leases_call, turn)->request;
+
+	if (!request_defer(request, reply_leases))
+		reply_leases(request);
+}
+
+/* In turn: thousands of calls may have waited for this look. */
 static void on_looked(struct leases_look *look)
 {
 	struct leases_call *call = container_of(look, struct leases_call, look);
-	struct request *request = call->request;
 
-	request->work = NULL;
-	free(call);
-	reply_leases(request);
+	turn_queue(&call->request->daemon->turns, &call->turn);
 }
 
 int leases_start(struct request *request)
@@ -148,6 +161,7 @@ int leases_start(struct request *request)
 		return -ENOMEM;
 	call->request = request;
 	call->look.done = on_looked;
+	turn_init(&call->turn, request->connection->user, on_turn);
 	request->work = call;
 	leases_look(request->daemon->leases, &call->look);
 	return 0;

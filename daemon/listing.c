@@ -35,9 +35,17 @@ static void on_listed(struct sockdiag_query *query, int result,
 			result = r;
 	}
 	if (result < 0)
-		listing->ended(listing, -result);
+		listing->error = -result;
 	else
-		listing->ended(listing, n_ours > 0 ? 0 : -r);
+		listing->error = n_ours > 0 ? 0 : -r;
+	turn_queue(listing->turns, &listing->turn);
+}
+
+static void on_turn(struct turn *turn)
+{
+	struct listing *listing = container_of(turn, struct listing, turn);
+
+	listing->ended(listing, listing->error);
 }
 
 int listing_start(struct listing *listing, const struct address_list *addresses)
@@ -46,6 +54,7 @@ int listing_start(struct listing *listing, const struct address_list *addresses)
 
 	if (r < 0)
 		return r;
+	turn_init(&listing->turn, listing->user, on_turn);
 	listing->addresses = addresses;
 	listing->query.what = SOCKDIAG_TCP_LISTENERS;
 	listing->query.done = on_listed;
@@ -56,5 +65,6 @@ int listing_start(struct listing *listing, const struct address_list *addresses)
 void listing_deinit(struct listing *listing)
 {
 	sockdiag_query_cancel(&listing->query);
+	turn_deinit(&listing->turn);
 	bitmap_deinit(&listing->listening);
 }

@@ -274,6 +274,8 @@ int scan_start(struct request *request)
 		return -ENOMEM;
 	scan->request = request;
 	scan->listing.sockdiag = request->daemon->sockdiag;
+	scan->listing.turns = &request->daemon->turns;
+	scan->listing.user = request->connection->user;
 	scan->listing.ended = on_listed;
 	scan->target.ready = on_ready;
 	scan->target.failed = on_failed;

@@ -33,6 +33,8 @@ struct sockdiag {
 	size_t part_start;
 	unsigned retries;
 	bool asked; /* for `part`: there is something to read */
+	bool has_ended;
+	int result; /* once it has ended, for those that are still `asking` */
 	uint32_t sequence;
 	int fd;
 	ev_io readable;
@@ -244,10 +246,35 @@ static void deliver(const struct sockdiag *sockdiag, struct sockdiag_query *quer
 	query->done(query, result, end > first ? sockdiag->sockets + first : NULL, end - first);
 }
 
-static void dump_finish(struct sockdiag *sockdiag, int result)
+/* Answers for a slice of time: thousands may have asked for the same. */
+static void dump_deliver(struct sockdiag *sockdiag)
 {
+	uint64_t started = sockdiag_now_ns();
 	struct sockdiag_query *query;
 
+	/* `running` all the while: what is started by these is begun in the next turn. */
+	while (!list_empty(&sockdiag->asking)) {
+		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
+		list_remove(&query->link);
+		deliver(sockdiag, query, sockdiag->result);
+		if (sockdiag_now_ns() - started >= SLICE_NS && !list_empty(&sockdiag->asking)) {
+			next_turn(sockdiag);
+			return;
+		}
+	}
+
+	if (sockdiag->n_allocated > SOCKETS_KEPT) {
+		free(sockdiag->sockets);
+		sockdiag->sockets = NULL;
+		sockdiag->n_allocated = 0;
+	}
+	sockdiag->running = false;
+	if (!list_empty(&sockdiag->waiting))
+		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
+}
+
+static void dump_finish(struct sockdiag *sockdiag, int result)
+{
 	ev_io_stop(sockdiag->loop, &sockdiag->readable);
 	/* After a failure the kernel may still be telling. */
 	if (result < 0) {
@@ -260,21 +287,9 @@ static void dump_finish(struct sockdiag *sockdiag, int result)
 		qsort(sockdiag->sockets, sockdiag->n_sockets, sizeof(*sockdiag->sockets),
 		      compare_ports);
 
-	/* `running` all the while: what is started by these is begun in the next turn. */
-	while (!list_empty(&sockdiag->asking)) {
-		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
-		list_remove(&query->link);
-		deliver(sockdiag, query, result);
-	}
-
-	if (sockdiag->n_allocated > SOCKETS_KEPT) {
-		free(sockdiag->sockets);
-		sockdiag->sockets = NULL;
-		sockdiag->n_allocated = 0;
-	}
-	sockdiag->running = false;
-	if (!list_empty(&sockdiag->waiting))
-		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
+	sockdiag->has_ended = true;
+	sockdiag->result = result;
+	dump_deliver(sockdiag);
 }
 
 /* Reads and asks for a slice of time. */
@@ -325,6 +340,7 @@ static void dump_start(struct sockdiag *sockdiag)
 	query = list_first(&sockdiag->waiting, struct sockdiag_query, link);
 	sockdiag->running = true;
 	sockdiag->asked = false;
+	sockdiag->has_ended = false;
 	sockdiag->what = query->what;
 	sockdiag->ports[0] = query->port;
 	sockdiag->n_ports = query->port != 0;
@@ -358,6 +374,8 @@ static void on_turn(struct ev_loop *loop, ev_timer *watcher, int revents)
 			return;
 		dump_start(sockdiag);
 		next_turn(sockdiag);
+	} else if (sockdiag->has_ended) {
+		dump_deliver(sockdiag);
 	} else if (sockdiag->lookup.unsupported < 0) {
 		dump_finish(sockdiag, sockdiag->lookup.unsupported);
 	} else {

@@ -373,5 +373,65 @@ class Beside(Test):
         self.assertTrue(is_served(client))
 
 
+class Tables(Test):
+    """Calls with large answers, as many as one user may have under way, all at once."""
+
+    def flood(self, method, params):
+        """Until all are answered; the slowest check beside, in seconds, and bytes at the peak."""
+        other = self.client(OTHER)
+        other.call("check", {"port": 9})
+        idle = peak = self.daemon.resident_bytes()
+        slowest = 0
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(users.connect(self.daemon, USER))
+                           for _ in range(REQUESTS // UNDER_WAY)]
+            for connection in connections:
+                connection.setblocking(False)
+                connection.sendall(b"".join(
+                    json.dumps({"id": i, "method": method, "params": params}).encode() + b"\n"
+                    for i in range(UNDER_WAY - 24)))
+            n_answers, end = 0, time.monotonic() + 4
+            # Those of one connection are never read.
+            while time.monotonic() < end:
+                began = time.monotonic()
+                other.call("check", {"port": 9})
+                slowest = max(slowest, time.monotonic() - began)
+                peak = max(peak, self.daemon.resident_bytes())
+                for connection in connections[1:]:
+                    with contextlib.suppress(BlockingIOError):
+                        n_answers += connection.recv(1 << 20).count(b"\n")
+        self.assertGreater(n_answers, 10)
+        return slowest, peak - idle
+
+    def assert_others_go_on(self, method, **params):
+        slowest, bytes_more = self.flood(method, params)
+        print(f"{method}: {slowest * 1e3:.0f} ms, {bytes_more >> 20} MiB", end=" ")
+        self.assertLess(slowest, 2 if INSTRUMENTED else 0.25)
+        if not INSTRUMENTED:
+            self.assertLess(bytes_more, 400 << 20)
+
+    def test_who(self):
+        with contextlib.ExitStack() as stack:
+            port = 0
+            for _ in range(1024):
+                one = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                one.bind(("127.0.0.1", port))
+                port = one.getsockname()[1]
+            self.assert_others_go_on("who", port=port)
+
+    def test_leases(self):
+        with self.client() as client:
+            for i in range(LEASES):
+                client.call("lease", {"until": "released", "hold": "none",
+                                      "name": f"{i:x<255}"})
+        self.assert_others_go_on("leases")
+
+    def test_find_and_scan_of_all_ports(self):
+        for method in "find", "scan":
+            count = {"count": 65535} if method == "find" else {"status": "closed"}
+            self.assert_others_go_on(method, via="table", ports="1-65535", **count)
+
+
 if __name__ == "__main__":
     harness.main()
