@@ -126,6 +126,20 @@ static void start_look(struct leases *leases)
 	sockdiag_query_start(leases->daemon->sockdiag, &leases->query);
 }
 
+/*
+ * For a kernel that doesn't tell. udp_diag is a module of its own, and may be all that is missing.
+ * Where nobody tells who listens nobody does: else no lease would ever be over. Who binds the port
+ * next finds out. Returns whether there is another look to wait for.
+ */
+static bool look_at_less(struct leases *leases)
+{
+	if (!(leases->query.what & SOCKDIAG_UDP))
+		return false;
+	leases->query.what &= ~(unsigned)SOCKDIAG_UDP;
+	sockdiag_query_start(leases->daemon->sockdiag, &leases->query);
+	return true;
+}
+
 static void on_listed(struct sockdiag_query *query, int result,
 		      const struct sockdiag_socket *sockets, size_t n_sockets)
 {
@@ -133,6 +147,11 @@ static void on_listed(struct sockdiag_query *query, int result,
 	int64_t now = leases_now();
 	struct list looks;
 
+	if (result == -EOPNOTSUPP) {
+		if (look_at_less(leases))
+			return;
+		result = 0;
+	}
 	leases->is_looking = false;
 	leases->has_looked = result >= 0;
 	if (result >= 0)

@@ -11,6 +11,7 @@ import time
 import unittest
 
 import harness
+import without_table
 from harness import Daemon, listening_socket, require_root, wait_for
 from leasing import OTHER, USER, Test, acting_as, bind, can_bind, free_ports
 
@@ -291,6 +292,28 @@ class Rights(Test):
             answer = client.call("lease", {"ports": "600-1000"})
             self.assertEqual(answer.get("error", {}).get("data", {}).get("error"),
                              "PermissionDenied", answer)
+
+
+class WithoutTable(Test):
+    """On a kernel that doesn't tell who listens: whoever binds a port next finds out."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon_options = {"wrapper": without_table.wrapper()}
+
+    def test_what_is_over_comes_back(self):
+        port = self.lease(ttl_ms=300)["port"]
+        self.assertTrue(wait_for(lambda: not self.leases(), 5))
+        lease = self.lease(ports=port, until="released")["lease"]["lease"]
+        self.release(lease)
+        self.expect_state(lease, None)
+        self.lease(ports=port)
+
+    def test_a_server_outlives_its_lease(self):
+        result = self.lease(ttl_ms=300)
+        with listening_socket(port=result["port"]):
+            self.expect_state(result["lease"]["lease"], None)
+            self.refuse(8, ports=result["port"])
 
 
 class Restart(Test):

@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import os
-import platform
 import random
 import re
 import shutil
@@ -14,6 +13,7 @@ import threading
 import unittest
 
 import harness
+import without_table
 from harness import (Daemon, Namespace, closed_port, full_port, listening_socket, require,
                      require_root)
 
@@ -462,38 +462,13 @@ class Who(Local):
         self.assertGreater(n_checks, 5)
 
 
-# A kernel without NETLINK_SOCK_DIAG, as far as the program can tell that is executed.
-WITHOUT_TABLE = """
-import ctypes, errno, os, struct, sys
-SOCKET = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
-AF_NETLINK, NETLINK_SOCK_DIAG = 16, 4
-ALLOW, ERRNO = 0x7fff0000, 0x50000 | errno.EPROTONOSUPPORT
-LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
-NUMBER, FIRST, THIRD = 0, 16, 32
-program = b"".join(struct.pack("HBBI", *instruction) for instruction in [
-    (LOAD, 0, 0, NUMBER), (EQUAL, 0, 5, SOCKET), (LOAD, 0, 0, FIRST), (EQUAL, 0, 3, AF_NETLINK),
-    (LOAD, 0, 0, THIRD), (EQUAL, 0, 1, NETLINK_SOCK_DIAG), (RETURN, 0, 0, ERRNO),
-    (RETURN, 0, 0, ALLOW)])
-buffer = ctypes.create_string_buffer(program)
-filter = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
-prctl = ctypes.CDLL(None, use_errno=True).prctl
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-if prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.c_char_p(filter), 0, 0) < 0:
-    sys.exit("no seccomp")
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-
-
-@unittest.skipUnless(platform.machine() in ("x86_64", "aarch64"), "seccomp is spelt out for two")
 class WithoutTable(Local):
     """On a kernel that doesn't tell."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.daemon = cls.enterClassContext(
-            Daemon(wrapper=[sys.executable, "-ISc", WITHOUT_TABLE]))
+        cls.daemon = cls.enterClassContext(Daemon(wrapper=without_table.wrapper()))
         cls.daemon.result("info")
 
     def test_not_supported_with_the_reason(self):
