@@ -128,24 +128,30 @@ int address_compare(const union address *a, const union address *b)
 	return r != 0 ? r : (int)address_port(a) - (int)address_port(b);
 }
 
+bool address_is_any(const union address *address)
+{
+	return address->sa.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr)
+						 : address->in.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
 bool address_is_loopback(const union address *address)
 {
-	uint32_t in;
-
+	if (address_is_any(address))
+		return true;
 	if (address->sa.sa_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(&address->in6.sin6_addr) ||
-		       IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr);
-	in = ntohl(address->in.sin_addr.s_addr);
-	return in >> 24 == IN_LOOPBACKNET || in == INADDR_ANY;
+		return IN6_IS_ADDR_LOOPBACK(&address->in6.sin6_addr);
+	return ntohl(address->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 union address address_destination(const union address *address)
 {
 	union address result = *address;
 
-	if (address->sa.sa_family == AF_INET && address->in.sin_addr.s_addr == htonl(INADDR_ANY))
+	if (!address_is_any(address))
+		return result;
+	if (address->sa.sa_family == AF_INET)
 		result.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr))
+	else
 		result.in6.sin6_addr = in6addr_loopback;
 	return result;
 }

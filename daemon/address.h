@@ -51,6 +51,9 @@ uint16_t address_port(const union address *address);
 /* An order over family, address, scope and port; 0 if all of them are equal. */
 int address_compare(const union address *a, const union address *b);
 
+/* 0.0.0.0 and ::. */
+bool address_is_any(const union address *address);
+
 /* Where connect() to `address` goes: of the any-addresses that is loopback. */
 union address address_destination(const union address *address);
 

@@ -2,19 +2,13 @@
 
 #include "holder.h"
 
-#include "util.h"
+#include "address.h"
 
 #include <linux/filter.h>
 #include <string.h>
 
 /* How often a port of the kernel's choice for TCP may turn out to be taken for UDP. */
 #define KERNEL_PORT_TRIES 32
-
-union address {
-	struct sockaddr any;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
 
 static int address_fill(union address *ret_address, const struct sockaddr *source, uint16_t port)
 {
@@ -23,29 +17,17 @@ static int address_fill(union address *ret_address, const struct sockaddr *sourc
 	switch (source->sa_family) {
 	case AF_INET:
 		memcpy(&address.in, source, sizeof(address.in));
-		address.in.sin_port = htons(port);
 		break;
 	case AF_INET6:
 		memcpy(&address.in6, source, sizeof(address.in6));
-		address.in6.sin6_port = htons(port);
 		break;
 	default:
 		return -EAFNOSUPPORT;
 	}
 
+	address_set_port(&address, port);
 	*ret_address = address;
 	return 0;
-}
-
-static socklen_t address_size(const union address *address)
-{
-	return address->any.sa_family == AF_INET6 ? sizeof(address->in6) : sizeof(address->in);
-}
-
-static uint16_t address_port(const union address *address)
-{
-	return ntohs(address->any.sa_family == AF_INET6 ? address->in6.sin6_port
-							: address->in.sin_port);
 }
 
 static int set_option(int fd, int level, int option, int value)
@@ -59,12 +41,12 @@ static int bind_address(int *ret_fd, const union address *address, int type, boo
 	_cleanup_(closep) int fd = -EBADF;
 	int r;
 
-	fd = socket(address->any.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(address->sa.sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return negative_errno();
 
 	/* Said explicitly: net.ipv6.bindv6only decides otherwise. */
-	if (address->any.sa_family == AF_INET6) {
+	if (address->sa.sa_family == AF_INET6) {
 		r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 		if (r < 0)
 			return r;
@@ -74,7 +56,7 @@ static int bind_address(int *ret_fd, const union address *address, int type, boo
 		if (r < 0)
 			return r;
 	}
-	if (bind(fd, &address->any, address_size(address)) < 0)
+	if (bind(fd, &address->sa, address_size(address)) < 0)
 		return negative_errno();
 
 	*ret_fd = steal_fd(&fd);
@@ -109,7 +91,7 @@ static int bound_port(int fd, uint16_t *ret_port)
 	union address address = { 0 };
 	socklen_t size = sizeof(address);
 
-	if (getsockname(fd, &address.any, &size) < 0)
+	if (getsockname(fd, &address.sa, &size) < 0)
 		return negative_errno();
 	*ret_port = address_port(&address);
 	return 0;
@@ -257,8 +239,7 @@ static int covers_everything(int fd, const union address *address, bool *ret_cov
 {
 	int only = 1, r;
 
-	if (address->any.sa_family == AF_INET6 &&
-	    IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr)) {
+	if (address->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr)) {
 		r = get_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only);
 		if (r < 0)
 			return r;
@@ -282,9 +263,9 @@ int holder_identify(int fd, struct holder_identity *ret_identity)
 	r = get_option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening);
 	if (r < 0)
 		return r;
-	if (getsockname(fd, &address.any, &size) < 0)
+	if (getsockname(fd, &address.sa, &size) < 0)
 		return negative_errno();
-	if (address.any.sa_family != AF_INET && address.any.sa_family != AF_INET6)
+	if (address.sa.sa_family != AF_INET && address.sa.sa_family != AF_INET6)
 		return -EINVAL;
 	if (address_port(&address) == 0)
 		return -EINVAL;

@@ -1,18 +1,13 @@
 #include "holding.h"
 
-#include "address.h"
-
 #include <string.h>
 #include <sys/stat.h>
 
-const struct sockaddr *lease_sockaddr(const struct lease *lease, struct sockaddr_storage *ret_space)
+int lease_address(const struct lease *lease, union address *ret_address)
 {
-	union address address;
-
-	if (strcmp(lease->address, "*") == 0 || address_parse(&address, lease->address) < 0)
-		return NULL;
-	memcpy(ret_space, &address, sizeof(address));
-	return (const struct sockaddr *)ret_space;
+	if (strcmp(lease->address, "*") == 0)
+		return 0;
+	return address_parse(ret_address, lease->address) < 0 ? -ENODEV : 1;
 }
 
 enum holder_protocol lease_holder_protocol(const struct lease *lease)
@@ -61,9 +56,8 @@ int holding_new(struct holding **ret_holding, const struct lease *lease, uint16_
 		bool allow_time_wait, struct parking *parking)
 {
 	_cleanup_(holding_freep) struct holding *holding = NULL;
-	struct sockaddr_storage space;
+	union address address;
 	struct holder_request request = {
-		.address = lease_sockaddr(lease, &space),
 		.port = port,
 		.protocol = lease_holder_protocol(lease),
 		.mode = lease->hold == LEASE_SHARED      ? HOLDER_SHARED
@@ -73,6 +67,10 @@ int holding_new(struct holding **ret_holding, const struct lease *lease, uint16_
 	};
 	int r;
 
+	r = lease_address(lease, &address);
+	if (r < 0)
+		return r;
+	request.address = r > 0 ? &address.sa : NULL;
 	holding = holding_alloc(port);
 	if (!holding)
 		return -ENOMEM;
@@ -148,21 +146,22 @@ static size_t finds_first(const struct finds *finds, uint16_t port)
 
 static bool fits(const struct lease *lease, const struct holder_identity *identity)
 {
-	struct sockaddr_storage space;
-	const struct sockaddr *wanted = lease_sockaddr(lease, &space);
-	union address found = { 0 };
+	union address wanted, found = { 0 };
+	int r = lease_address(lease, &wanted);
 
 	if (lease->protocol != LEASE_BOTH &&
 	    identity->protocol != (lease->protocol == LEASE_UDP ? HOLDER_UDP : HOLDER_TCP))
 		return false;
-	if (!wanted)
+	if (r < 0)
+		return false;
+	if (r == 0)
 		/* Where there is no IPv6, every address is every one of IPv4. */
 		return identity->every_address ||
 		       identity->address.in.sin_addr.s_addr == htonl(INADDR_ANY);
 	memcpy(&found, &identity->address,
 	       identity->address.any.sa_family == AF_INET ? sizeof(found.in) : sizeof(found.in6));
 	address_set_port(&found, 0);
-	return address_compare(&found, (const union address *)(const void *)wanted) == 0;
+	return address_compare(&found, &wanted) == 0;
 }
 
 int holding_new_found(struct holding **ret_holding, const struct lease *lease, uint16_t port,

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "address.h"
 #include "holder.h"
 #include "lease.h"
 #include "parking.h"
@@ -41,8 +42,10 @@ void holding_free(struct holding *holding);
 /* Whether `inode` is that of one of its sockets. */
 bool holding_has_inode(const struct holding *holding, uint32_t inode);
 
-/* The address of a lease: NULL for "*"; else it is parsed into *ret_space. */
-const struct sockaddr *lease_sockaddr(const struct lease *lease,
-				      struct sockaddr_storage *ret_space);
+/*
+ * The address of a lease: 1 and *ret_address; 0 if it is for every address; -ENODEV if it is on an
+ * interface that isn't there any more.
+ */
+int lease_address(const struct lease *lease, union address *ret_address);
 
 enum holder_protocol lease_holder_protocol(const struct lease *lease);

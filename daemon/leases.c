@@ -83,13 +83,22 @@ void leases_tidy_soon(struct leases *leases)
 		set_timer(leases, &leases->tidy, TIDY_SOON);
 }
 
-/* Whether the socket is a server's, on a port that is leased for its protocol. */
+/* Whether the socket is bound where the lease is for. */
+static bool is_on_address(const struct lease *lease, const struct sockdiag_socket *socket)
+{
+	union address address;
+
+	return lease_address(lease, &address) <= 0 || address_is_any(&address) ||
+	       sockdiag_covers(socket, address.sa.sa_family, address_bytes(&address));
+}
+
+/* Whether the socket is a server's, on a port and an address that are leased for its protocol. */
 static bool is_server(const struct leases *leases, const struct sockdiag_socket *socket)
 {
 	const struct lease *lease = lease_table_find_port(leases->table, socket->port);
 	const struct lease_port *port;
 
-	if (!lease)
+	if (!lease || !is_on_address(lease, socket))
 		return false;
 	if (socket->protocol == IPPROTO_TCP)
 		return lease->protocol != LEASE_UDP && socket->state == SOCKDIAG_LISTEN;

@@ -34,15 +34,18 @@ static int append(struct passing *passing, int fd, uint16_t port)
 /* Sockets of the client's own on a shared port: what it does with them leaves ours as they are. */
 static int open_beside(const struct lease *lease, uint16_t port, struct holder *ret_holder)
 {
-	struct sockaddr_storage space;
+	union address address;
 	struct holder_request request = {
-		.address = lease_sockaddr(lease, &space),
 		.port = port,
 		.protocol = lease_holder_protocol(lease),
 		.mode = HOLDER_SHARED,
 		.beside = true,
 	};
+	int r = lease_address(lease, &address);
 
+	if (r < 0)
+		return r;
+	request.address = r > 0 ? &address.sa : NULL;
 	return holder_bind(ret_holder, &request);
 }
 

@@ -45,15 +45,15 @@ static bool find_listener(const struct leases *leases, const struct lease *lease
 			  struct sockdiag_socket *ret_listener)
 {
 	static const struct in_addr loopback = { .s_addr = 0x0100007f };
-	struct sockaddr_storage space;
-	const struct sockaddr *address = lease_sockaddr(lease, &space);
 	struct sockdiag *sockdiag = leases->daemon->sockdiag;
+	union address address;
+	int r = lease_address(lease, &address);
 
-	if (address)
-		return sockdiag_lookup_listener(
-			       sockdiag, address->sa_family,
-			       address_bytes((const union address *)(const void *)address), port,
-			       ret_listener) == 0;
+	if (r < 0)
+		return false;
+	if (r > 0)
+		return sockdiag_lookup_listener(sockdiag, address.sa.sa_family,
+						address_bytes(&address), port, ret_listener) == 0;
 	return sockdiag_lookup_listener(sockdiag, AF_INET, &loopback, port, ret_listener) == 0 ||
 	       sockdiag_lookup_listener(sockdiag, AF_INET6, &in6addr_loopback, port,
 					ret_listener) == 0;

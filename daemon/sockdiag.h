@@ -131,6 +131,12 @@ int sockdiag_lookup_listener(struct sockdiag *sockdiag, int family, const void *
 int sockdiag_address_interface(struct sockdiag *sockdiag, int family, const void *address);
 
 /*
+ * Is `address` the one that this listed socket is bound to, or one of those, if it is bound to all?
+ * Pure. 0.0.0.0 and :: mean loopback here too.
+ */
+bool sockdiag_covers(const struct sockdiag_socket *socket, int family, const void *address);
+
+/*
  * Would this listed socket accept connections to `address`, coming in through `interface`? Pure.
  * The same rules as for sockdiag_lookup_listener(); false for anything that isn't a TCP listener.
  */

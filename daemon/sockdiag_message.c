@@ -267,16 +267,10 @@ int sockdiag_destination(int family, const void *address, uint8_t ret_address[st
 	return family;
 }
 
-bool sockdiag_listens_on(const struct sockdiag_socket *socket, int family, const void *address,
-			 uint32_t interface)
+bool sockdiag_covers(const struct sockdiag_socket *socket, int family, const void *address)
 {
 	uint8_t destination[16], bound[16];
 	int bound_family;
-
-	if (socket->protocol != IPPROTO_TCP || socket->state != SOCKDIAG_LISTEN)
-		return false;
-	if (socket->interface != 0 && socket->interface != interface)
-		return false;
 
 	family = sockdiag_destination(family, address, destination);
 	bound_family = unmap(socket->family, socket->address, bound);
@@ -286,6 +280,16 @@ bool sockdiag_listens_on(const struct sockdiag_socket *socket, int family, const
 	if (is_any(bound, address_size(bound_family)))
 		return family == bound_family || (bound_family == AF_INET6 && !socket->v6only);
 	return family == bound_family && memcmp(bound, destination, address_size(family)) == 0;
+}
+
+bool sockdiag_listens_on(const struct sockdiag_socket *socket, int family, const void *address,
+			 uint32_t interface)
+{
+	if (socket->protocol != IPPROTO_TCP || socket->state != SOCKDIAG_LISTEN)
+		return false;
+	if (socket->interface != 0 && socket->interface != interface)
+		return false;
+	return sockdiag_covers(socket, family, address);
 }
 
 bool sockdiag_listens_for(const struct sockdiag_socket *socket, int family, const void *address)

@@ -12,7 +12,7 @@ import unittest
 
 import harness
 import without_table
-from harness import Daemon, listening_socket, require_root, wait_for
+from harness import Daemon, Namespace, listening_socket, require, require_root, wait_for
 from leasing import OTHER, USER, Test, acting_as, bind, can_bind, free_ports
 
 
@@ -47,6 +47,26 @@ class Until(Test):
             result = self.lease(ttl_ms=20000)
             with listening_socket(host, port=result["port"]):
                 self.expect_state(result["lease"]["lease"], "in_use")
+
+    def test_claimed_on_another_address(self):
+        """Who has the number on an address that is not leased is no reason either."""
+        for kind, protocol in ((socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")):
+            with socket.socket(socket.AF_INET, kind) as other, \
+                    socket.socket(socket.AF_INET, kind) as server:
+                other.bind(("127.0.0.2", 0))
+                port = other.getsockname()[1]
+                result = self.lease(ports=port, protocol=protocol, address="127.0.0.1",
+                                    ttl_ms=500)
+                if protocol == "tcp":
+                    other.listen()
+                self.assertEqual(self.state(result["lease"]["lease"]), "held")
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind(("127.0.0.1", port))
+                if protocol == "tcp":
+                    server.listen()
+                self.expect_state(result["lease"]["lease"], "in_use")
+                server.close()
+                self.expect_state(result["lease"]["lease"], None)
 
     def test_claimed_by_the_other_protocol(self):
         """Who has the number in a protocol that is not leased is no reason to keep the lease."""
@@ -314,6 +334,33 @@ class WithoutTable(Test):
         with listening_socket(port=result["port"]):
             self.expect_state(result["lease"]["lease"], None)
             self.refuse(8, ports=result["port"])
+
+
+class WithoutInterface(Test):
+    """The interface of a lease's address goes."""
+
+    @classmethod
+    def setUpClass(cls):
+        require_root()
+        require("ip", "nsenter", "unshare")
+
+    def setUp(self):
+        self.namespace = self.enterContext(Namespace(
+            "ip link add d0 type veth peer name p0\nip link set d0 up\n"
+            "ip addr add fe80::9:1/64 dev d0 nodad\n"))
+        self.daemon_options = {"namespace": self.namespace}
+        super().setUp()
+
+    def test_every_other_address_is_left_alone(self):
+        port = self.lease(address="fe80::9:1%d0", until="released")["port"]
+        with self.namespace.entered():
+            self.assertTrue(can_bind(port))
+        self.namespace.run("ip link del d0")
+        self.restart(signal.SIGKILL)
+        self.assertEqual(self.leases()[0]["lost"], [port])
+        with self.namespace.entered():
+            self.assertTrue(can_bind(port))
+            self.assertTrue(can_bind(port, "::"))
 
 
 class Restart(Test):
