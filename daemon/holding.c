@@ -179,7 +179,8 @@ int holding_new_found(struct holding **ret_holding, const struct lease *lease, u
 		bool is_udp = entry->identity.protocol == HOLDER_UDP;
 		int fd = entry->socket->fd;
 
-		if (fd < 0 || !fits(lease, &entry->identity) ||
+		/* One that listens was handed over: ours is a copy that nobody would accept on. */
+		if (fd < 0 || entry->identity.listening || !fits(lease, &entry->identity) ||
 		    (is_udp ? holding->holder.udp : holding->holder.tcp) >= 0)
 			continue;
 		parking_claim(entry->socket, is_udp ? &holding->udp : &holding->tcp);
@@ -204,6 +205,11 @@ void holding_free(struct holding *holding)
 	parked_remove(&holding->udp);
 	holder_deinit(&holding->holder);
 	free(holding);
+}
+
+bool holding_is_parked(const struct holding *holding)
+{
+	return holding->tcp.message || holding->udp.message;
 }
 
 bool holding_has_inode(const struct holding *holding, uint32_t inode)

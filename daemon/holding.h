@@ -39,6 +39,9 @@ int holding_new_found(struct holding **ret_holding, const struct lease *lease, u
 /* Lets go of the port. NULL is allowed. */
 void holding_free(struct holding *holding);
 
+/* Whether one of its sockets is in the parking. */
+bool holding_is_parked(const struct holding *holding);
+
 /* Whether `inode` is that of one of its sockets. */
 bool holding_has_inode(const struct holding *holding, uint32_t inode);
 

@@ -10,8 +10,6 @@
 #define LOOK_INTERVAL 1.0
 /* Seconds between two rounds of tidying up. */
 #define TIDY_INTERVAL 5.0
-/* The same after a listening socket was handed over, a copy of which is parked. */
-#define TIDY_SOON 0.1
 /* Parked sockets moved in one round. */
 #define TIDY_BUDGET 2048
 /* A wake-up that is further away is looked at again then: the clock of leases runs in sleep. */
@@ -75,12 +73,6 @@ void leases_changed(struct leases *leases)
 		set_timer(leases, &leases->look, LOOK_INTERVAL);
 	if (is_anything_left(leases, &counts) && !ev_is_active(&leases->tidy))
 		set_timer(leases, &leases->tidy, TIDY_INTERVAL);
-}
-
-void leases_tidy_soon(struct leases *leases)
-{
-	if (leases->parking)
-		set_timer(leases, &leases->tidy, TIDY_SOON);
 }
 
 /* Whether the socket is bound where the lease is for. */

@@ -1,6 +1,7 @@
 #include "leases_internal.h"
 
 #include <fcntl.h>
+#include <limits.h>
 
 /* Clients that wait to be accepted, as in listen(2). */
 #define BACKLOG 4096
@@ -108,13 +109,21 @@ int leases_descriptors(struct leases *leases, struct lease *lease, bool listenin
 
 void leases_handed_over(struct leases *leases, struct lease *lease)
 {
+	bool was_parked = false;
+
 	/*
 	 * A copy of ours would listen on after the server is gone, and its clients would wait
 	 * for nobody. Once the client's are closed the port is held again.
 	 */
 	if (lease->hold != LEASE_EXCLUSIVE)
 		return;
-	for (size_t i = 0; i < lease->n_ports; i++)
-		holding_free(steal(lease->ports[i].holder));
-	leases_tidy_soon(leases);
+	for (size_t i = 0; i < lease->n_ports; i++) {
+		struct holding *holding = steal(lease->ports[i].holder);
+
+		was_parked |= holding && holding_is_parked(holding);
+		holding_free(holding);
+	}
+	/* At once, or else the next daemon could find it. What fails is tidied up by the next round. */
+	if (was_parked)
+		parking_tidy(leases->parking, UINT_MAX);
 }

@@ -56,9 +56,6 @@ void leases_stop_watchers(struct leases *leases);
  */
 void leases_watch_processes(struct leases *leases);
 
-/* What was parked is to be let go of before the next round of tidying up. */
-void leases_tidy_soon(struct leases *leases);
-
 /* What is done every few seconds while there are leases. */
 void leases_tidy(struct leases *leases);
 

@@ -23,13 +23,16 @@ static bool may_keep(const struct leases *leases, const struct lease *lease,
 static int hold(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder)
 {
 	struct leases *leases = userdata;
+	/* Handed over at once, it is the user's alone: a parked copy would outlive its server. */
+	bool is_parked = lease->hold != LEASE_EXCLUSIVE || !lease->passed;
 	struct holding *holding;
 	int r;
 
 	/* That we may is no reason why everybody should. */
 	if (lease->uid != 0 && port < leases->first_port_of_all)
 		return -EACCES;
-	r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
+	r = holding_new(&holding, lease, port, leases->allow_time_wait,
+			is_parked ? leases->parking : NULL);
 	if (r < 0)
 		return r;
 	if (!may_keep(leases, lease, holding)) {

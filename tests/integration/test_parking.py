@@ -168,6 +168,23 @@ class Parking(Test):
         server.close()
         self.assertTrue(wait_for(lambda: not self.can_connect(result["port"]), 2, 0.05))
 
+    def test_an_exclusive_socket_that_was_handed_over_just_before_the_end(self):
+        """Nor does the next daemon find one that the last had no time to let go of."""
+        for name, listen in (("a", True), ("b", False), ("c", True), ("d", False)):
+            params = {"name": name, "hold": "exclusive", "until": "released"}
+            if name in "cd":
+                # Held for a while, and so in the store.
+                self.lease(**params)
+            result, (server,) = self.lease_with_fds(1, listen=listen, **params)
+            self.restart(signal.SIGKILL)
+            server.listen()
+            self.assertTrue(self.can_connect(result["port"]))
+            self.assertEqual(self.info(result["lease"]["lease"])["lost"], [])
+            server.close()
+            self.assertTrue(wait_for(lambda: not self.can_connect(result["port"]), 2, 0.05))
+            # And then it holds the port again.
+            self.assertTrue(wait_for(lambda: not self.can_bind(result["port"]), 15, 0.2))
+
     def can_connect(self, port):
         with self.namespace.entered(), contextlib.suppress(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port)).close()
