@@ -49,15 +49,17 @@ static bool is_candidate(const struct choice *choice, uint16_t port)
 	return choice->allowed || choice->refused_too || pool_is_free(pool, port);
 }
 
-/* 1: the lease has it now; 0: somebody else has; or -errno. */
-static int try_port(const struct choice *choice, uint16_t port)
+/* 1: the lease has it now; 0: it can't have this one; or -errno. */
+static int try_port(struct choice *choice, uint16_t port)
 {
 	struct lease_table *table = choice->table;
 	void *holder = NULL;
 	int r;
 
 	r = table->ops->hold(table->userdata, choice->lease, port, &holder);
-	if (r == -EADDRINUSE) {
+	if (r == -EACCES)
+		choice->is_denied = true;
+	if (r == -EADDRINUSE || r == -EACCES) {
 		if (!table->by_port[port])
 			pool_refuse(&table->pool, port, choice->now_ms);
 		return 0;
@@ -85,7 +87,7 @@ void lease_give_back(const struct choice *choice)
 	lease->n_ports = 0;
 }
 
-static int choose_from_pool(const struct choice *choice)
+static int choose_from_pool(struct choice *choice)
 {
 	struct pool *pool = &choice->table->pool;
 	size_t left = pool->n_free;
@@ -139,7 +141,7 @@ static uint16_t draw_port(const struct choice *choice)
 }
 
 /* Of a list that is mostly free, without so much as a look at the whole of it. */
-static int choose_by_chance(const struct choice *choice)
+static int choose_by_chance(struct choice *choice)
 {
 	for (unsigned i = 0; i < CHANCES && !is_complete(choice); i++) {
 		uint16_t port = draw_port(choice);
@@ -154,7 +156,7 @@ static int choose_by_chance(const struct choice *choice)
 	return 0;
 }
 
-static int choose_from_list(const struct choice *choice)
+static int choose_from_list(struct choice *choice)
 {
 	_cleanup_(freep) uint16_t *ports = NULL;
 	const struct lease_request *request = choice->request;
@@ -197,7 +199,7 @@ static int choose_from_list(const struct choice *choice)
 }
 
 /* Holds `count` ports from `first` on: 1 if it could; 0 if not, and *ret_bad is in the way. */
-static int try_run(const struct choice *choice, uint32_t first, uint32_t *ret_bad)
+static int try_run(struct choice *choice, uint32_t first, uint32_t *ret_bad)
 {
 	size_t count = choice->request->count;
 
@@ -228,7 +230,7 @@ static int try_run(const struct choice *choice, uint32_t first, uint32_t *ret_ba
  * The first ports in a row from a random one on. A walk over the ports from there, which skips to
  * behind whatever is in the way: so the kernel is asked about no port twice.
  */
-static int choose_run(const struct choice *choice)
+static int choose_run(struct choice *choice)
 {
 	uint32_t start = draw_port(choice), port = start, bad;
 	size_t count = choice->request->count;
@@ -253,7 +255,7 @@ static int choose_run(const struct choice *choice)
 }
 
 /* What the name had last is tried first, as far as it is in the list. */
-static int choose_remembered(const struct choice *choice)
+static int choose_remembered(struct choice *choice)
 {
 	const struct lease_request *request = choice->request;
 	const struct name *name = NULL;
@@ -280,6 +282,12 @@ static int choose_remembered(const struct choice *choice)
 	return 0;
 }
 
+/* That some may not be had is the better reason. */
+static int none_left(const struct choice *choice)
+{
+	return choice->is_denied ? -EACCES : -EADDRNOTAVAIL;
+}
+
 int lease_choose(struct choice *choice)
 {
 	const struct lease_request *request = choice->request;
@@ -297,7 +305,7 @@ int lease_choose(struct choice *choice)
 	if (request->contiguous && request->count > 1) {
 		r = choose_run(choice);
 		if (r < 0 || is_complete(choice) || choice->allowed)
-			return r < 0 || is_complete(choice) ? r : -EADDRNOTAVAIL;
+			return r < 0 || is_complete(choice) ? r : none_left(choice);
 		choice->refused_too = true;
 		r = choose_run(choice);
 	} else if (choice->allowed) {
@@ -308,5 +316,5 @@ int lease_choose(struct choice *choice)
 	if (r < 0)
 		return r;
 
-	return is_complete(choice) ? 0 : -EADDRNOTAVAIL;
+	return is_complete(choice) ? 0 : none_left(choice);
 }

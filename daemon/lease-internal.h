@@ -103,6 +103,7 @@ struct choice {
 	struct portset *allowed;
 	struct portset *excluded;
 	bool refused_too; /* pool ports that are laid aside count as free */
+	bool is_denied;   /* the user may not have some of them */
 	int64_t now_ms;
 };
 

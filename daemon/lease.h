@@ -100,7 +100,8 @@ struct lease_ops {
 	/*
 	 * Binds the port in the protocol and on the address of the lease, strictly, and keeps it
 	 * as lease->hold says. *ret_holder is kept in lease_port::holder and may be left NULL.
-	 * 0; -EADDRINUSE: skip this port; or -errno, which ends the request.
+	 * 0; -EADDRINUSE or -EACCES (the user may not have it): skip this port; or -errno, which
+	 * ends the request.
 	 */
 	int (*hold)(void *userdata, const struct lease *lease, uint16_t port, void **ret_holder);
 
@@ -197,6 +198,7 @@ int lease_table_configure(struct lease_table *table, const struct lease_config *
  * Takes ports. *ret_lease stays the table's. 0; 1 if it is the same lease once more; or with
  * nothing taken and nothing written:
  * -EADDRNOTAVAIL: no such ports are to be had; lease_table_choice() says out of how many.
+ * -EACCES: the same, and the user may not have some of them.
  * -EDQUOT: past request->limit. -EEXIST: the user has other ports under that name, see above.
  * -EINVAL: no count, a negative ttl, a reversed range or one with port 0, or a name or an address
  * that is empty or too long; the caller is expected to have checked these.

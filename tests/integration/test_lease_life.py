@@ -312,6 +312,12 @@ class Rights(Test):
             answer = client.call("lease", {"ports": "600-1000"})
             self.assertEqual(answer.get("error", {}).get("data", {}).get("error"),
                              "PermissionDenied", answer)
+            # Of a list that has others, one of those; nothing is left to chance.
+            for contiguous in False, True:
+                for _ in range(20):
+                    result = self.lease(client, ports="800-2000", count=2, contiguous=contiguous)
+                    self.assertGreater(result["port"], 1023)
+                    self.release(result["lease"]["lease"], client)
 
 
 class WithoutTable(Test):

@@ -207,6 +207,25 @@ START_TEST(failure_grants_nothing)
 }
 END_TEST
 
+START_TEST(who_may_have_none_is_told_so)
+{
+	struct lease_request request = fake_request();
+	const struct port_range list[] = { { 9000, 9009 } };
+
+	kernel.hold_error = -EACCES;
+	request.count = 2;
+	for (unsigned i = 0; i < 4; i++) {
+		request.contiguous = i & 1;
+		request.ports = list;
+		request.n_ports = i / 2;
+		ck_assert_int_eq(refuse(&request), -EACCES);
+	}
+	kernel.hold_error = 0;
+	ck_assert_uint_eq(kernel.n_held, 0);
+	grant(&request, 0); /* others may have them */
+}
+END_TEST
+
 START_TEST(contiguous_ports_are_in_a_row)
 {
 	struct lease_request request = fake_request();
@@ -468,6 +487,7 @@ int main(void)
 	tcase_add_test(tests, port_that_comes_free_is_found_at_once);
 	tcase_add_test(tests, all_or_nothing);
 	tcase_add_test(tests, failure_grants_nothing);
+	tcase_add_test(tests, who_may_have_none_is_told_so);
 	tcase_add_test(tests, contiguous_ports_are_in_a_row);
 	tcase_add_test(tests, excluded_ports_are_not_given);
 	tcase_add_test(tests, lists_may_overlap_and_leave_the_pool);
