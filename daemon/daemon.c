@@ -5,6 +5,7 @@
 #include "log.h"
 #include "memory.h"
 #include "passed.h"
+#include "route.h"
 #include "server.h"
 
 #include <grp.h>
@@ -52,7 +53,10 @@ int daemon_open(struct daemon *daemon)
 	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
 	places_init(&daemon->who_places, WHO_MAX, CHARGE_WHO);
-	r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->config.window);
+	r = routes_new(&daemon->routes);
+	if (r >= 0)
+		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->routes,
+			       daemon->config.window);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);
 	if (r >= 0)
@@ -93,6 +97,7 @@ void daemon_close(struct daemon *daemon)
 	hangups_free(daemon->hangups);
 	resolver_free(daemon->resolver);
 	prober_free(daemon->prober);
+	routes_free(daemon->routes);
 	turns_deinit(&daemon->turns);
 	ev_loop_destroy(daemon->loop);
 }

@@ -21,6 +21,7 @@
 
 struct leases;
 struct passed;
+struct routes;
 struct server;
 
 struct daemon {
@@ -30,6 +31,7 @@ struct daemon {
 	struct turns turns;
 	struct users users;
 	gid_t trusted_group; /* whose members may probe foreign hosts; -1: there is none */
+	struct routes *routes;
 	struct prober *prober;
 	struct resolver *resolver;
 	struct hangups *hangups;

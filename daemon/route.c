@@ -1,7 +1,13 @@
 #include "route.h"
 
-#include <linux/rtnetlink.h>
+#include "sockdiag_lookup.h"
+
 #include <string.h>
+
+struct routes {
+	int fd; /* negative: the kernel can't be asked */
+	uint32_t sequence;
+};
 
 struct route_request {
 	struct nlmsghdr header;
@@ -20,7 +26,8 @@ static void put_attribute(struct route_request *request, unsigned short type, co
 	request->header.nlmsg_len += (uint32_t)RTA_SPACE(size);
 }
 
-static size_t fill_request(struct route_request *request, const union address *address)
+static void fill_request(struct route_request *request, const union address *address,
+			 uint32_t sequence)
 {
 	bool is_in6 = address->sa.sa_family == AF_INET6;
 	size_t size = is_in6 ? 16 : 4;
@@ -28,7 +35,8 @@ static size_t fill_request(struct route_request *request, const union address *a
 	*request = (struct route_request){
 		.header = { .nlmsg_len = offsetof(struct route_request, attributes),
 			    .nlmsg_type = RTM_GETROUTE,
-			    .nlmsg_flags = NLM_F_REQUEST },
+			    .nlmsg_flags = NLM_F_REQUEST,
+			    .nlmsg_seq = sequence },
 		.route = { .rtm_family = (unsigned char)address->sa.sa_family,
 			   .rtm_dst_len = (unsigned char)(size * 8) },
 	};
@@ -37,31 +45,49 @@ static size_t fill_request(struct route_request *request, const union address *a
 	if (is_in6 && address->in6.sin6_scope_id != 0)
 		put_attribute(request, RTA_OIF, &address->in6.sin6_scope_id,
 			      sizeof(address->in6.sin6_scope_id));
-	return request->header.nlmsg_len;
 }
 
-bool route_is_local(const union address *address)
+int routes_new(struct routes **ret_routes)
 {
-	_cleanup_(closep) int fd = -EBADF;
+	struct routes *routes = calloc(1, sizeof(*routes));
+
+	if (!routes)
+		return -ENOMEM;
+	routes->fd = sockdiag_open(NETLINK_ROUTE);
+	if (routes->fd < 0 && sockdiag_map_error(routes->fd) != -EOPNOTSUPP) {
+		int r = routes->fd;
+
+		free(routes);
+		return r;
+	}
+	*ret_routes = routes;
+	return 0;
+}
+
+void routes_free(struct routes *routes)
+{
+	if (!routes)
+		return;
+	closep(&routes->fd);
+	free(routes);
+}
+
+int route_is_local(struct routes *routes, const union address *address)
+{
+	_Alignas(struct nlmsghdr) uint8_t buffer[4096];
+	const struct nlmsghdr *answer = NULL;
 	struct route_request request;
-	union {
-		struct nlmsghdr header;
-		char bytes[1024];
-	} reply;
-	const struct rtmsg *route = NLMSG_DATA(&reply.header);
-	size_t request_size;
-	ssize_t size;
+	uint32_t interface;
+	unsigned type;
+	int r;
 
 	if (address_is_loopback(address))
-		return true;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (fd < 0)
-		return false;
-	request_size = fill_request(&request, address);
-	if (send(fd, &request, request_size, 0) < 0)
-		return false;
-	/* The kernel has answered before send() returned. */
-	size = recv(fd, &reply, sizeof(reply), 0);
-	return size >= (ssize_t)NLMSG_LENGTH(sizeof(*route)) &&
-	       reply.header.nlmsg_type == RTM_NEWROUTE && route->rtm_type == RTN_LOCAL;
+		return 1;
+	if (routes->fd < 0)
+		return 0;
+	fill_request(&request, address, ++routes->sequence);
+	r = sockdiag_exchange(routes->fd, &request.header, buffer, sizeof(buffer), &answer);
+	if (r == -ENOMEM || r == -ENOBUFS || r == -EIO)
+		return -ENOBUFS;
+	return r >= 0 && sockdiag_unpack_route(answer, &type, &interface) >= 0 && type == RTN_LOCAL;
 }

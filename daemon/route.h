@@ -4,8 +4,19 @@
 
 #include "address.h"
 
+struct routes;
+
+/*
+ * Opens the socket to ask through, once: a question must not depend on whether there is a
+ * descriptor left. A kernel that can't be asked is no error. The caller frees *ret_routes. 0 or
+ * -errno.
+ */
+int routes_new(struct routes **ret_routes);
+void routes_free(struct routes *routes);
+
 /*
  * Whether `address` is this host: asked each time, so that there is nothing to keep up to date.
- * Some microseconds; never blocks. False too where the kernel does not say.
+ * Some microseconds; never blocks. 1; 0, also where the kernel does not say; or -ENOBUFS, it is
+ * short of memory.
  */
-bool route_is_local(const union address *address);
+int route_is_local(struct routes *routes, const union address *address);

@@ -29,13 +29,8 @@ int sockdiag_open(int protocol)
 	return steal_fd(&fd);
 }
 
-/*
- * Sends a request that has one message for an answer, and finds that in `buffer`. Returns 0, or
- * the -errno that is the answer. The kernel has answered when send() returns: there is nothing to
- * wait for.
- */
-static int exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, size_t size,
-		    const struct nlmsghdr **ret_answer)
+int sockdiag_exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, size_t size,
+		      const struct nlmsghdr **ret_answer)
 {
 	const struct nlmsghdr *message;
 	size_t position;
@@ -76,7 +71,7 @@ static int check_support(struct sockdiag_lookup *lookup, int protocol)
 	const struct nlmsghdr *answer = NULL;
 
 	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, protocol, 0, NULL, 0);
-	return exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
+	return sockdiag_exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
 }
 
 int sockdiag_lookup_init(struct sockdiag_lookup *lookup)
@@ -123,7 +118,7 @@ static int ask_route(struct sockdiag_lookup *lookup, int family, const uint8_t *
 	int r;
 
 	sockdiag_pack_route(&request, ++lookup->sequence, family, address);
-	r = exchange(lookup->route_fd, &request.header, buffer, sizeof(buffer), &answer);
+	r = sockdiag_exchange(lookup->route_fd, &request.header, buffer, sizeof(buffer), &answer);
 	switch (r) {
 	case 0:
 		break;
@@ -208,7 +203,7 @@ int sockdiag_lookup_find(struct sockdiag_lookup *lookup, int family, const void 
 
 	sockdiag_pack_exact(&request, ++lookup->sequence, family, destination, port,
 			    (uint32_t)interface);
-	r = exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
+	r = sockdiag_exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
 	if (r < 0)
 		return r;
 	r = sockdiag_unpack_socket(answer, IPPROTO_TCP, &found);

@@ -13,26 +13,46 @@ static bool is_trusted(const struct connection *connection)
 	       peer_is_in_group(connection->fd, connection->daemon->trusted_group);
 }
 
+static void fail(struct target *target, const char *resource)
+{
+	struct error error = { 0 };
+
+	error_set(&error, ERROR_RESOURCES_EXHAUSTED, json_pack("{ss}", "resource", resource),
+		  "the daemon is short of %s; try again later", resource);
+	target->failed(target, &error);
+	error_deinit(&error);
+}
+
+static void deny(struct target *target)
+{
+	struct error error = { 0 };
+
+	error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
+		  "%.80s may not be probed by you; ask the administrator to put you into "
+		  "the group " TRUSTED_GROUP ", or to --allow the host",
+		  target->host);
+	target->failed(target, &error);
+	error_deinit(&error);
+}
+
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
 void target_judge(struct target *target)
 {
 	const struct daemon *daemon = target->connection->daemon;
-	struct error error = { 0 };
 
 	for (size_t i = 0; i < target->addresses.n_addresses; i++) {
 		union address address = address_destination(&target->addresses.addresses[i]);
-		bool is_local = route_is_local(&address);
+		int is_local = route_is_local(daemon->routes, &address);
 
-		if (policy_allows(&daemon->config.policy, &address, is_local,
-				  !is_local && is_trusted(target->connection)))
-			continue;
-		error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
-			  "%.80s may not be probed by you; ask the administrator to put you into "
-			  "the group " TRUSTED_GROUP ", or to --allow the host",
-			  target->host);
-		target->failed(target, &error);
-		error_deinit(&error);
-		return;
+		if (is_local < 0) {
+			fail(target, "memory");
+			return;
+		}
+		if (!policy_allows(&daemon->config.policy, &address, is_local,
+				   !is_local && is_trusted(target->connection))) {
+			deny(target);
+			return;
+		}
 	}
 	target->ready(target);
 }
@@ -47,25 +67,24 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 	target->lookup = NULL;
 	for (size_t i = 0; i < addresses->n_addresses && r >= 0; i++)
 		r = address_list_add(&target->addresses, &addresses->addresses[i]);
-	if (r < 0)
-		error_set(&error, ERROR_RESOURCES_EXHAUSTED,
-			  json_pack("{ss}", "resource", "memory"),
-			  "the daemon is short of memory; try again later");
-	else if (short_of)
-		error_set(&error, ERROR_RESOURCES_EXHAUSTED,
-			  json_pack("{ss}", "resource", "descriptors"),
-			  "the daemon is short of descriptors; try again later");
-	else if (addresses->n_addresses == 0)
-		error_set(&error, ERROR_NAME_NOT_FOUND,
-			  json_pack("{ss,ss}", "host", target->host, "detail", detail),
-			  "no address is known for %.80s (%s); check the name, or the name "
-			  "servers in resolv.conf",
-			  target->host, detail);
-
-	if (error.code)
-		target->failed(target, &error);
-	else
+	if (r < 0) {
+		fail(target, "memory");
+		return;
+	}
+	if (short_of) {
+		fail(target, "descriptors");
+		return;
+	}
+	if (addresses->n_addresses > 0) {
 		target_judge(target);
+		return;
+	}
+	error_set(&error, ERROR_NAME_NOT_FOUND,
+		  json_pack("{ss,ss}", "host", target->host, "detail", detail),
+		  "no address is known for %.80s (%s); check the name, or the name servers in "
+		  "resolv.conf",
+		  target->host, detail);
+	target->failed(target, &error);
 	error_deinit(&error);
 }
 

@@ -252,6 +252,21 @@ class Policy(Rights):
         self.assert_probed(self.client(daemon, 0), "10.9.0.1", "mixed.test")
 
 
+class ShortOfDescriptors(Rights):
+    """Whether an address is this host's takes no descriptor that there may not be."""
+
+    def test_own_addresses_stay_its_own(self):
+        daemon = self.enterContext(Daemon(namespace=self.namespace, nofile=40))
+        client = self.client(daemon, USER)
+        leased = client.call("lease", {"hold": "none", "until": "released"})["result"]["port"]
+        for _ in range(60):
+            self.client(daemon, 0)
+        self.assertTrue(harness.wait_for(lambda: daemon.n_descriptors() == 40))
+        answer = client.call("find", {"ports": leased, "host": "10.9.0.1", "via": "table"})
+        self.assertEqual(answer.get("result", {}).get("ports"), [], answer)
+        self.assertEqual(self.ask(client, "10.9.0.1"), "ResourcesExhausted")
+
+
 class Who(Rights):
     """Everybody sees who has a port; which process, only its own user and root."""
 
