@@ -13,10 +13,16 @@
 #include <sys/vfs.h>
 #include <time.h>
 
+/* From one walk to the next; or WALK_PART times what the last one took, if that is longer. */
 #define WALK_INTERVAL_NS 100000000U
+#define WALK_PART        50U
 
-/* A host with more has lost count of them; the rest has no name here. */
+/*
+ * A host with more, in number or in bytes of their paths, has lost count of them; the rest has no
+ * name here. Users make what they like of those that were delegated to them.
+ */
 #define CGROUPS_MAX 65536
+#define PATHS_MAX   (16U * 1024 * 1024)
 
 struct entry {
 	uint64_t id;
@@ -27,12 +33,13 @@ struct entry {
 struct table {
 	struct entry *entries;
 	size_t n_entries, n_allocated;
+	size_t n_bytes; /* of paths */
 };
 
 struct cgroups {
 	int root_fd; /* negative: there is no cgroup2 */
 	struct table table;
-	uint64_t walked_at_ns;
+	uint64_t next_walk_ns; /* not before */
 	uint64_t walks;
 };
 
@@ -59,6 +66,7 @@ static int table_add(struct table *table, uint64_t id, char *path)
 		table->n_allocated = n;
 	}
 	table->entries[table->n_entries++] = (struct entry){ .id = id, .path = path };
+	table->n_bytes += strlen(path) + 1;
 	return 0;
 }
 
@@ -117,8 +125,9 @@ static int add_children(struct table *table, int root_fd, const char *parent)
 	fd = openat(root_fd, relative,
 		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
-		/* Gone since its name was read, or none of our business. */
-		if (errno == ENOENT || errno == EACCES || errno == EPERM)
+		/* Gone since its name was read, none of our business, or nested too deep. */
+		if (errno == ENOENT || errno == ENODEV || errno == EACCES || errno == EPERM ||
+		    errno == ENAMETOOLONG)
 			return 0;
 		return -errno;
 	}
@@ -131,7 +140,7 @@ static int add_children(struct table *table, int root_fd, const char *parent)
 		if (child->d_type != DT_DIR || strcmp(child->d_name, ".") == 0 ||
 		    strcmp(child->d_name, "..") == 0)
 			continue;
-		if (table->n_entries >= CGROUPS_MAX)
+		if (table->n_entries >= CGROUPS_MAX || table->n_bytes >= PATHS_MAX)
 			return 0;
 		r = add_child(table, parent, child);
 		if (r < 0)
@@ -169,14 +178,26 @@ static int table_walk(struct table *table, int root_fd)
 	return 0;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
 static int walk(struct cgroups *cgroups)
 {
 	_cleanup_(table_deinit) struct table table = { 0 };
 	struct table old = cgroups->table;
+	uint64_t began = now_ns(), ended, pause;
 	int r;
 
 	cgroups->walks++;
 	r = table_walk(&table, cgroups->root_fd);
+	ended = now_ns();
+	pause = (ended - began) * WALK_PART;
+	cgroups->next_walk_ns = ended + (pause > WALK_INTERVAL_NS ? pause : WALK_INTERVAL_NS);
 	if (r < 0)
 		return r;
 
@@ -245,9 +266,7 @@ void cgroups_free(struct cgroups *cgroups)
 
 int cgroups_path(struct cgroups *cgroups, uint64_t id, const char **ret_path)
 {
-	struct timespec time;
 	const char *path;
-	uint64_t now;
 	int r;
 
 	if (cgroups->root_fd < 0 || id == 0)
@@ -256,12 +275,8 @@ int cgroups_path(struct cgroups *cgroups, uint64_t id, const char **ret_path)
 	/* An id is never given to another cgroup, so what was found once stays right. */
 	path = table_find(&cgroups->table, id);
 	if (!path) {
-		clock_gettime(CLOCK_MONOTONIC, &time);
-		now = (uint64_t)time.tv_sec * 1000000000U + (uint64_t)time.tv_nsec;
-		if (cgroups->walks > 0 && now - cgroups->walked_at_ns < WALK_INTERVAL_NS)
+		if (now_ns() < cgroups->next_walk_ns)
 			return -ENOENT;
-
-		cgroups->walked_at_ns = now;
 		r = walk(cgroups);
 		if (r < 0)
 			return r;

@@ -27,8 +27,8 @@ void cgroups_free(struct cgroups *cgroups);
 /*
  * The path of a cgroup below the mount point, such as "/system.slice/nginx.service", or "/".
  * Valid until the next call. An id that is not known yet has the directories read, which blocks for
- * 5 µs for each, 15 µs if there are others below it; but only once in 100 ms: until then it is
- * -ENOENT. A cgroup that is gone may still be found.
+ * 5 µs for each, 15 µs if there are others below it; but only once in 100 ms, and for a fiftieth
+ * of the time at most: until then it is -ENOENT. A cgroup that is gone may still be found.
  * Returns 0; -ENOENT if there is none that this process can see; or -errno.
  */
 int cgroups_path(struct cgroups *cgroups, uint64_t id, const char **ret_path);

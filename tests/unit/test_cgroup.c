@@ -97,6 +97,32 @@ START_TEST(test_tree)
 }
 END_TEST
 
+/* As any user can make them in what was delegated to it: that must not hide the others. */
+START_TEST(test_nested_too_deep)
+{
+	struct cgroups *cgroups = NULL;
+	int fds[20] = { open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+	char name[251] = { 0 };
+	uint64_t other;
+
+	memset(name, 'x', sizeof(name) - 1);
+	for (size_t i = 0; i + 1 < ARRAY_SIZE(fds); i++) {
+		ck_assert_int_eq(mkdirat(fds[i], name, 0755), 0);
+		fds[i + 1] = openat(fds[i], name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ck_assert_int_ge(fds[i + 1], 0);
+	}
+	other = make("/other.slice");
+	ck_assert_int_eq(cgroups_new(&cgroups, root), 0);
+	check_path(cgroups, other, "/other.slice");
+	cgroups_free(cgroups);
+	for (size_t i = ARRAY_SIZE(fds) - 1; i > 0; i--) {
+		close(fds[i]);
+		ck_assert_int_eq(unlinkat(fds[i - 1], name, AT_REMOVEDIR), 0);
+	}
+	close(fds[0]);
+}
+END_TEST
+
 START_TEST(test_renewal)
 {
 	const struct timespec pause = { .tv_nsec = 110000000 };
@@ -332,6 +358,7 @@ int main(void)
 
 	tcase_add_checked_fixture(trees, make_root, remove_root);
 	tcase_add_test(trees, test_tree);
+	tcase_add_test(trees, test_nested_too_deep);
 	tcase_add_test(trees, test_renewal);
 	tcase_add_test(kernel, test_no_cgroup2);
 	tcase_add_test(kernel, test_kernel);
