@@ -147,7 +147,8 @@ static int grant(struct request *request, bool allow_time_wait, struct lease **r
 		.owner = params->until == UNTIL_CONNECTION ? &connection->leases : NULL,
 	};
 
-	return leases_grant(request->daemon->leases, &wanted, allow_time_wait, ret_lease);
+	return leases_grant(request->daemon->leases, &wanted, params->pid ? -EBADF : connection->fd,
+			    allow_time_wait, ret_lease);
 }
 
 /* Grants and answers. */

@@ -258,7 +258,8 @@ static void on_process_gone(struct process_watch *watch)
 	leases_changed(leases);
 }
 
-static int watch_process(struct leases *leases, pid_t pid, struct owner **ret_owner)
+/* `peer` as for leases_grant(). */
+static int watch_process(struct leases *leases, pid_t pid, int peer, struct owner **ret_owner)
 {
 	struct owner *owner = calloc(1, sizeof(*owner));
 	int r;
@@ -268,7 +269,9 @@ static int watch_process(struct leases *leases, pid_t pid, struct owner **ret_ow
 	owner->leases = leases;
 	list_init(&owner->owned);
 	process_watch_init(&owner->watch);
-	r = process_watch_start(&owner->watch, leases->processes, pid, on_process_gone);
+	r = peer >= 0 ? process_watch_start_peer(&owner->watch, leases->processes, peer,
+						 on_process_gone)
+		      : process_watch_start(&owner->watch, leases->processes, pid, on_process_gone);
 	if (r < 0) {
 		free(owner);
 		/* Not a number that a process has: from a pid namespace that we can't see. */
@@ -290,7 +293,7 @@ void leases_watch_processes(struct leases *leases)
 
 		if (lease->until == LEASE_PROCESS && lease->state != LEASE_QUARANTINED &&
 		    list_empty(&lease->owner_link)) {
-			r = watch_process(leases, lease->pid, &owner);
+			r = watch_process(leases, lease->pid, -EBADF, &owner);
 			if (r >= 0 && lease->pid_tag == process_watch_tag(&owner->watch))
 				lease_table_set_owner(lease, &owner->owned);
 			else if (r >= 0 || r == -ESRCH)
@@ -301,14 +304,14 @@ void leases_watch_processes(struct leases *leases)
 }
 
 /* Who may have a lease end with the process: its own user, and root. */
-static int watch_owner(struct leases *leases, struct lease_request *request,
+static int watch_owner(struct leases *leases, struct lease_request *request, int peer,
 		       struct owner **ret_owner)
 {
 	struct owner *owner;
 	uid_t uid;
 	int r;
 
-	r = watch_process(leases, request->pid, &owner);
+	r = watch_process(leases, request->pid, peer, &owner);
 	if (r < 0)
 		return r;
 	if (request->uid != 0) {
@@ -326,14 +329,14 @@ static int watch_owner(struct leases *leases, struct lease_request *request,
 	return 0;
 }
 
-int leases_grant(struct leases *leases, struct lease_request *request, bool allow_time_wait,
-		 struct lease **ret_lease)
+int leases_grant(struct leases *leases, struct lease_request *request, int peer,
+		 bool allow_time_wait, struct lease **ret_lease)
 {
 	struct owner *owner = NULL;
 	int r = 0;
 
 	if (request->until == LEASE_PROCESS)
-		r = watch_owner(leases, request, &owner);
+		r = watch_owner(leases, request, peer, &owner);
 	if (r >= 0) {
 		leases->allow_time_wait = allow_time_wait;
 		r = lease_table_grant(leases->table, request, leases_now(), ret_lease);

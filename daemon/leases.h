@@ -36,10 +36,12 @@ bool leases_have(const struct leases *leases, uint16_t port);
 /*
  * lease_table_grant(), with the owner of a lease until process, request->pid, watched: besides its
  * errors -ESRCH (no such process), -EPERM (it is another user's), and -ENODEV (no such address on
- * this host). `allow_time_wait`: see holder.h.
+ * this host). `peer`: the AF_UNIX socket of the client, if request->pid is the process that
+ * connected it and no later one of that number; negative if it was named. `allow_time_wait`: see
+ * holder.h.
  */
-int leases_grant(struct leases *leases, struct lease_request *request, bool allow_time_wait,
-		 struct lease **ret_lease);
+int leases_grant(struct leases *leases, struct lease_request *request, int peer,
+		 bool allow_time_wait, struct lease **ret_lease);
 
 /* After any other change of the table: timers are set anew. */
 void leases_changed(struct leases *leases);

@@ -50,7 +50,7 @@ void portserver_answer(struct connection *connection, const char *data, size_t s
 	int r = daemon->leases ? parse_pid(data, size, &request.pid) : -EOPNOTSUPP;
 
 	if (r >= 0)
-		r = leases_grant(daemon->leases, &request, false, &lease);
+		r = leases_grant(daemon->leases, &request, -EBADF, false, &lease);
 	if (r < 0 && daemon->leases)
 		leases_count_refusal(daemon->leases);
 	if (r < 0) {
