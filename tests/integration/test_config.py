@@ -316,5 +316,45 @@ ip addr add 10.9.0.1/24 dev d0
             self.assertTrue(wait_for(lambda: n_probes() > 40))
 
 
+
+class EphemeralPorts(Test):
+    """A pool that the kernel takes ports of for connections."""
+
+    WARNING = "the pool has ports that the kernel takes for connections"
+
+    def assert_warned(self, n, *options, setup=""):
+        with Namespace("echo 25000 25010 > /proc/sys/net/ipv4/ip_local_port_range\n" + setup) \
+                as namespace, Daemon(*options, namespace=namespace) as daemon:
+            daemon.call("info")
+            log = daemon.stderr()
+            self.assertEqual(log.count(self.WARNING), n, log)
+            if n:
+                self.assertIn("25003 for one", log)
+
+    def setUp(self):
+        super().setUp()
+        require_root()
+        require("nsenter", "unshare")
+
+    def test_overlap(self):
+        self.assert_warned(1, "--pool=20000-20999,25003-26000")
+        self.assert_warned(0, "--pool=20000-24999,25011-26000")
+
+    def test_reserved(self):
+        reserve = "echo {} > /proc/sys/net/ipv4/ip_local_reserved_ports"
+        self.assert_warned(0, setup=reserve.format("22,25000-25010"))
+        self.assert_warned(1, setup=reserve.format("25000-25002,25010"))
+
+    def test_when_read_again(self):
+        self.write("pool = 20000-20999")
+        with Namespace("echo 25000 25010 > /proc/sys/net/ipv4/ip_local_port_range") as namespace, \
+                Daemon("--config", self.file, namespace=namespace) as daemon:
+            daemon.call("info")
+            self.assertNotIn(self.WARNING, daemon.stderr())
+            self.write("pool = 25003-25009")
+            daemon.process.send_signal(signal.SIGHUP)
+            self.assertTrue(wait_for(lambda: self.WARNING in daemon.stderr()))
+
+
 if __name__ == "__main__":
     harness.main()
