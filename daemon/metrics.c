@@ -9,7 +9,7 @@
 
 void metrics_count_error(struct metrics *metrics, enum error_code code)
 {
-	metrics->errors[code > 0 && code <= METRICS_ERRORS ? code : 0]++;
+	metrics->errors[error_index(code)]++;
 }
 
 static int put_requests(struct buffer *buffer, const struct metrics *metrics)
@@ -27,16 +27,13 @@ static int put_requests(struct buffer *buffer, const struct metrics *metrics)
 
 static int put_errors(struct buffer *buffer, const struct metrics *metrics)
 {
+	const char *name;
 	int r = openmetrics_put_family(buffer, "errors", "counter",
 				       "Calls answered with an error.");
 
-	if (r >= 0)
-		r = openmetrics_put_sample(buffer, "errors_total", "error", "BadRequest",
-					   metrics->errors[0]);
-	for (size_t code = 1; r >= 0 && code <= METRICS_ERRORS; code++)
-		r = openmetrics_put_sample(buffer, "errors_total", "error",
-					   error_name((enum error_code)code),
-					   metrics->errors[code]);
+	for (size_t i = 0; r >= 0 && (name = error_name_at(i)); i++)
+		r = openmetrics_put_sample(buffer, "errors_total", "error", name,
+					   metrics->errors[i]);
 	return r;
 }
 

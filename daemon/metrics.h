@@ -10,11 +10,10 @@
 struct daemon;
 
 #define METRICS_METHODS_MAX 16
-#define METRICS_ERRORS      ERROR_MESSAGE_TOO_LARGE
 
 struct metrics {
 	uint64_t requests[METRICS_METHODS_MAX]; /* by the method's place in its table */
-	uint64_t errors[METRICS_ERRORS + 1];    /* by code; 0: those of JSON-RPC itself */
+	uint64_t errors[ERRORS_MAX];            /* by error_index() */
 	uint64_t cancelled;                     /* because the client went away */
 	uint64_t connections;                   /* accepted */
 	uint64_t accept_pauses;                 /* times there was no descriptor for a client */

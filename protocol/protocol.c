@@ -1,5 +1,6 @@
 #include "protocol.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,22 @@ const char *error_name(enum error_code code)
 		if (errors[i].code == code)
 			return errors[i].name;
 	return NULL;
+}
+
+static_assert(ARRAY_SIZE(errors) <= ERRORS_MAX, "counters for all errors");
+
+size_t error_index(enum error_code code)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(errors) - 1 && errors[i].code != code)
+		i++;
+	return i;
+}
+
+const char *error_name_at(size_t index)
+{
+	return index < ARRAY_SIZE(errors) ? errors[index].name : NULL;
 }
 
 const char *error_interface(enum error_code code)

@@ -79,6 +79,13 @@ enum error_code {
 /* Without its interface: "Unreachable", "InvalidParameter". NULL for a code that is none. */
 const char *error_name(enum error_code code);
 
+/* Its place in the table of errors, for counting; that of Internal for a code that is none. */
+#define ERRORS_MAX 32
+size_t error_index(enum error_code code);
+
+/* The name of the error in that place, or NULL behind the last. */
+const char *error_name_at(size_t index);
+
 /* The interface that declares the error. */
 const char *error_interface(enum error_code code);
 

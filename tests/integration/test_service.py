@@ -617,6 +617,7 @@ class Metrics(Test):
         with Daemon() as daemon, listener() as port:
             daemon.result("check", {"port": port})
             daemon.error("check", {"port": 80, "host": "127.255.255.255"})
+            daemon.error("check", {"port": 0})
             text = daemon.result("metrics")["text"]
             samples = daemon.metrics()
         self.assertTrue(text.endswith("# EOF\n"))
@@ -629,11 +630,13 @@ class Metrics(Test):
             name = re.match(r'^(\w+)(\{\w+="[^"]+"\})? [0-9.e+]+$', line)[1]
             self.assertTrue((name, "gauge") in families or
                             (name.removesuffix("_total"), "counter") in families, line)
-        self.assertEqual(samples['portscand_requests_total{method="check"}'], 2)
+        self.assertEqual(samples['portscand_requests_total{method="check"}'], 3)
         self.assertEqual(samples['portscand_errors_total{error="Unreachable"}'], 1)
+        self.assertEqual(samples['portscand_errors_total{error="InvalidParameter"}'], 1)
+        self.assertEqual(samples['portscand_errors_total{error="Internal"}'], 0)
         self.assertEqual(samples['portscand_probes_total{outcome="open"}'], 1)
         self.assertEqual(samples['portscand_probes_total{outcome="unreachable"}'], 1)
-        self.assertEqual(samples["portscand_connections_accepted_total"], 4)
+        self.assertEqual(samples["portscand_connections_accepted_total"], 5)
 
 
 if __name__ == "__main__":
