@@ -48,15 +48,19 @@ static void set_accepting(struct server *server, bool is_accepting)
 	}
 }
 
-static void on_resume(struct ev_loop *loop, ev_timer *watcher, int revents)
+static void resume_accepting(struct server *server)
 {
-	struct server *server = container_of(watcher, struct server, resume);
-
-	(void)revents;
-	ev_timer_stop(loop, watcher);
+	ev_timer_stop(server->daemon->loop, &server->resume);
 	server->is_paused = false;
 	if (!server->daemon->is_stopping)
 		set_accepting(server, true);
+}
+
+static void on_resume(struct ev_loop *loop, ev_timer *watcher, int revents)
+{
+	(void)loop;
+	(void)revents;
+	resume_accepting(container_of(watcher, struct server, resume));
 }
 
 /* The clients wait in the queue meanwhile; spinning would help none of them. */
@@ -138,7 +142,7 @@ void server_connection_ended(struct server *server, bool ends_daemon)
 	if (ends_daemon || (daemon->is_stopping && server->n_connections == 0))
 		ev_break(daemon->loop, EVBREAK_ALL);
 	else if (server->is_paused)
-		on_resume(daemon->loop, &server->resume, 0);
+		resume_accepting(server);
 }
 
 static int add_listener(struct server *server, const struct listening_socket *socket)
