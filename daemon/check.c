@@ -54,19 +54,8 @@ static void on_ready(struct target *target)
 
 	r = look_start(&check->look, request, &target->addresses, params->port, params->via,
 		       params->timeout_ms, params->timeout_ms);
-	if (r < 0) {
-		check_free(check);
-		request_fail_errno(request, -r);
-	}
-}
-
-static void on_failed(struct target *target, const struct error *error)
-{
-	struct check *check = container_of(target, struct check, target);
-	struct request *request = check->request;
-
-	check_free(check);
-	request_fail_error(request, error);
+	if (r < 0)
+		request_abort_errno(request, -r);
 }
 
 int check_start(struct request *request)
@@ -79,7 +68,6 @@ int check_start(struct request *request)
 		return -ENOMEM;
 	check->request = request;
 	check->target.ready = on_ready;
-	check->target.failed = on_failed;
 	check->look.ended = on_looked;
 	request->work = check;
 	r = target_start(&check->target, request, params->host);

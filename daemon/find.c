@@ -250,14 +250,6 @@ static int start_sweep(struct find *find, enum via via)
 	return 0;
 }
 
-static void fail_errno(struct find *find, int error)
-{
-	struct request *request = find->request;
-
-	find_free(find);
-	request_fail_errno(request, error);
-}
-
 static void on_listed(struct listing *listing, int error)
 {
 	struct find *find = container_of(listing, struct find, listing);
@@ -276,7 +268,7 @@ static void on_listed(struct listing *listing, int error)
 		int r = start_sweep(find, VIA_BIND);
 
 		if (r < 0)
-			fail_errno(find, -r);
+			request_abort_errno(request, -r);
 		return;
 	}
 	for (; verdict.index < find->ports.n_ports; verdict.index++) {
@@ -305,16 +297,7 @@ static void on_ready(struct target *target)
 	else
 		r = start_sweep(find, params->via);
 	if (r < 0)
-		fail_errno(find, -r);
-}
-
-static void on_failed(struct target *target, const struct error *error)
-{
-	struct find *find = container_of(target, struct find, target);
-	struct request *request = find->request;
-
-	find_free(find);
-	request_fail_error(request, error);
+		request_abort_errno(find->request, -r);
 }
 
 int find_start(struct request *request)
@@ -331,7 +314,6 @@ int find_start(struct request *request)
 	find->listing.user = request->connection->user;
 	find->listing.ended = on_listed;
 	find->target.ready = on_ready;
-	find->target.failed = on_failed;
 	request->work = find;
 	r = prepare(find);
 	if (r >= 0)

@@ -121,6 +121,9 @@ void sweep_fail_request(struct request *request, const char *host, enum via via,
 	case SWEEP_STARVED:
 		request_fail_errno(request, result->error);
 		break;
+	case SWEEP_CROWDED:
+		request_fail_exhausted(request, "probes to one host");
+		break;
 	case SWEEP_DENIED:
 		snprintf(detail, sizeof(detail),
 			 "port %d may be bound by a privileged process only", (int)result->port);

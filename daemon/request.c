@@ -81,20 +81,22 @@ void request_fail(struct request *request, enum error_code code, json_t *members
 	error_deinit(&error);
 }
 
+void request_fail_exhausted(struct request *request, const char *resource)
+{
+	request_fail(request, ERROR_RESOURCES_EXHAUSTED, json_pack("{ss}", "resource", resource),
+		     "the daemon is short of %s; try again later, or with a longer timeout_ms",
+		     resource);
+}
+
 void request_fail_errno(struct request *request, int error)
 {
 	const char *resource = error == ENOMEM || error == ENOBUFS  ? "memory"
 			       : error == EMFILE || error == ENFILE ? "descriptors"
 			       : error == EADDRNOTAVAIL             ? "source ports"
-			       : error == 0                         ? "probes to one host"
 								    : NULL;
 
 	if (resource)
-		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
-			     json_pack("{ss}", "resource", resource),
-			     "the daemon is short of %s; try again later, or with a longer "
-			     "timeout_ms",
-			     resource);
+		request_fail_exhausted(request, resource);
 	else
 		request_fail(request, ERROR_INTERNAL, json_pack("{ss}", "detail", strerror(error)),
 			     "a bug in the daemon (%s); please report it", strerror(error));
@@ -177,6 +179,18 @@ static void stop_work(struct request *request)
 	if (request->method && request->method->cancel)
 		request->method->cancel(request);
 	request->work = NULL;
+}
+
+void request_abort(struct request *request, const struct error *error)
+{
+	stop_work(request);
+	request_fail_error(request, error);
+}
+
+void request_abort_errno(struct request *request, int error)
+{
+	stop_work(request);
+	request_fail_errno(request, error);
 }
 
 void request_cancel(struct request *request, enum error_code code, const char *message)

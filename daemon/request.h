@@ -49,8 +49,18 @@ void request_fail(struct request *request, enum error_code code, json_t *members
 		  const char *format, ...) _printf_(4, 5);
 void request_fail_error(struct request *request, const struct error *error);
 
-/* For -errno of ours: ResourcesExhausted where it says so, else Internal. */
+/* ResourcesExhausted: the daemon is short of `resource`. */
+void request_fail_exhausted(struct request *request, const char *resource);
+
+/* For an errno of ours: ResourcesExhausted where it says so, else Internal. */
 void request_fail_errno(struct request *request, int error);
+
+/*
+ * The same for a request that has something under way, request->work: that is stopped, and freed,
+ * by its method's cancel().
+ */
+void request_abort(struct request *request, const struct error *error);
+void request_abort_errno(struct request *request, int error);
 
 /* One of several replies; more will come. For who asked for them (Varlink's more). */
 void request_reply_more(struct request *request, const void *result);

@@ -230,19 +230,8 @@ static void on_ready(struct target *target)
 	int r = params->via == VIA_TABLE ? listing_start(&scan->listing, &target->addresses)
 					 : start_sweep(scan);
 
-	if (r < 0) {
-		scan_free(scan);
-		request_fail_errno(request, -r);
-	}
-}
-
-static void on_failed(struct target *target, const struct error *error)
-{
-	struct scan *scan = container_of(target, struct scan, target);
-	struct request *request = scan->request;
-
-	scan_free(scan);
-	request_fail_error(request, error);
+	if (r < 0)
+		request_abort_errno(request, -r);
 }
 
 static int prepare(struct scan *scan)
@@ -278,7 +267,6 @@ int scan_start(struct request *request)
 	scan->listing.user = request->connection->user;
 	scan->listing.ended = on_listed;
 	scan->target.ready = on_ready;
-	scan->target.failed = on_failed;
 	ev_timer_init(&scan->progress, on_progress, PROGRESS_INTERVAL, PROGRESS_INTERVAL);
 	request->work = scan;
 	r = prepare(scan);

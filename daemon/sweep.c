@@ -237,7 +237,8 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 		expire(sweep);
 	else if (!list_empty(&sweep->waiter.link) && sweep->starving_since != 0. &&
 		 monotonic_now() >= sweep->starving_since + sweep->config.patience_ms / 1e3)
-		end(sweep, SWEEP_STARVED, sweep->starved_of, sweep->port);
+		end(sweep, sweep->starved_of ? SWEEP_STARVED : SWEEP_CROWDED, sweep->starved_of,
+		    sweep->port);
 	else
 		set_timer(sweep);
 }

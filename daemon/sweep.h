@@ -26,6 +26,7 @@ enum sweep_end {
 	SWEEP_UNREACHABLE, /* `error` says why, `port` where */
 	SWEEP_DENIED,      /* we may not bind `port` */
 	SWEEP_STARVED,     /* of `error` for as long as the request may take */
+	SWEEP_CROWDED,     /* the same of room for probes to the host: others have it all */
 };
 
 struct sweep_result {
@@ -47,7 +48,7 @@ struct sweep_config {
 	size_t n_ports;
 	const struct address_list *addresses;
 	int timeout_ms;
-	/* Milliseconds without getting on after which it is SWEEP_STARVED. */
+	/* Milliseconds without getting on after which it is SWEEP_STARVED, or SWEEP_CROWDED. */
 	int patience_ms;
 	/* A port is decided, in any order. Returns true if enough is known. */
 	bool (*decided)(void *userdata, const struct verdict *verdict);

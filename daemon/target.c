@@ -19,7 +19,7 @@ static void fail(struct target *target, const char *resource)
 
 	error_set(&error, ERROR_RESOURCES_EXHAUSTED, json_pack("{ss}", "resource", resource),
 		  "the daemon is short of %s; try again later", resource);
-	target->failed(target, &error);
+	request_abort(target->request, &error);
 	error_deinit(&error);
 }
 
@@ -31,14 +31,14 @@ static void deny(struct target *target)
 		  "%.80s may not be probed by you; ask the administrator to put you into "
 		  "the group " TRUSTED_GROUP ", or to --allow the host",
 		  target->host);
-	target->failed(target, &error);
+	request_abort(target->request, &error);
 	error_deinit(&error);
 }
 
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
 void target_judge(struct target *target)
 {
-	const struct daemon *daemon = target->connection->daemon;
+	const struct daemon *daemon = target->request->daemon;
 
 	for (size_t i = 0; i < target->addresses.n_addresses; i++) {
 		union address address = address_destination(&target->addresses.addresses[i]);
@@ -49,7 +49,7 @@ void target_judge(struct target *target)
 			return;
 		}
 		if (!policy_allows(&daemon->config.policy, &address, is_local,
-				   !is_local && is_trusted(target->connection))) {
+				   !is_local && is_trusted(target->request->connection))) {
 			deny(target);
 			return;
 		}
@@ -84,7 +84,7 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 		  "no address is known for %.80s (%s); check the name, or the name servers in "
 		  "resolv.conf",
 		  target->host, detail);
-	target->failed(target, &error);
+	request_abort(target->request, &error);
 	error_deinit(&error);
 }
 
@@ -94,7 +94,7 @@ int target_start(struct target *target, struct request *request, const char *hos
 	int r;
 
 	target->host = host;
-	target->connection = request->connection;
+	target->request = request;
 	r = host_parse(&target->addresses, host);
 	if (r == 1) {
 		target_judge(target);
@@ -111,7 +111,7 @@ int target_start(struct target *target, struct request *request, const char *hos
 			       : "host is \"%.80s\"; it must be a host name or an IP address, "
 				 "such as localhost, 127.0.0.1 or ::1",
 		  host);
-	target->failed(target, &error);
+	request_abort(target->request, &error);
 	error_deinit(&error);
 	return 0;
 }

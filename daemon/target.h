@@ -7,25 +7,24 @@
 #include "resolver.h"
 
 struct target {
-	const char *host;              /* borrowed from the request */
-	struct connection *connection; /* who asks */
+	const char *host; /* borrowed from the request */
+	struct request *request;
 	struct address_list addresses;
 	struct lookup *lookup;
-	/* The addresses are there. */
+	/* The addresses are there, and may be probed. Else the request is aborted. */
 	void (*ready)(struct target *target);
-	/* There are none: `error` is the answer to give. */
-	void (*failed)(struct target *target, const struct error *error);
 };
 
 /*
- * Finds the addresses of `host` for `request`, and calls ready() or failed(): before it returns,
- * where nobody has to be asked. The target may be gone then. 0 or -ENOMEM.
+ * Finds the addresses of `host` for `request`, whose work the target is a part of, and calls ready()
+ * or aborts the request: before it returns, where nobody has to be asked. The target may be gone
+ * then. 0 or -ENOMEM.
  */
 int target_start(struct target *target, struct request *request, const char *host);
 
 /*
- * Calls ready() again, or failed() if the client may not probe these addresses any more: what was
- * this host's own may be another's by now.
+ * Calls ready() again, or aborts the request if the client may not probe these addresses any more:
+ * what was this host's own may be another's by now.
  */
 void target_judge(struct target *target);
 

@@ -111,7 +111,7 @@ static void on_looked(struct look *look, const struct sweep_result *result)
 		sweep_fail_request(request, params->host, params->via, result, true);
 		return;
 	}
-	if (result->end == SWEEP_STARVED) {
+	if (result->end == SWEEP_STARVED || result->end == SWEEP_CROWDED) {
 		/* Its own time is not over: the deadline is. */
 		look_later(wait);
 		return;
@@ -145,24 +145,13 @@ static void look_again(struct wait *wait)
 	wait->looked = monotonic_now();
 	r = look_start(&wait->look, request, &wait->target.addresses, params->port, params->via,
 		       params->timeout_ms, params->timeout_ms);
-	if (r < 0) {
-		wait_free(wait);
-		request_fail_errno(request, -r);
-	}
+	if (r < 0)
+		request_abort_errno(request, -r);
 }
 
 static void on_ready(struct target *target)
 {
 	look_again(container_of(target, struct wait, target));
-}
-
-static void on_failed(struct target *target, const struct error *error)
-{
-	struct wait *wait = container_of(target, struct wait, target);
-	struct request *request = wait->request;
-
-	wait_free(wait);
-	request_fail_error(request, error);
 }
 
 int wait_start(struct request *request)
@@ -176,7 +165,6 @@ int wait_start(struct request *request)
 		return -ENOMEM;
 	wait->request = request;
 	wait->target.ready = on_ready;
-	wait->target.failed = on_failed;
 	wait->look.ended = on_looked;
 	request->work = wait;
 	ev_timer_init(&wait->next, on_next, 0., 0.);
