@@ -259,8 +259,9 @@ static int prepare(struct scan *scan)
 	}
 	n = scan->ports->n_ports;
 	/* Of open ports there are few. */
-	request_weigh(scan->request, sizeof(*scan) + 3 * n / 8 +
-					     (params->status == STATUS_CLOSED ? n * PORT_WEIGHT : 0));
+	request_weigh(scan->request,
+		      sizeof(*scan) + 3 * n / 8 +
+			      (params->status == STATUS_CLOSED ? n * PORT_WEIGHT : 0));
 	if (r >= 0)
 		r = bitmap_init(&scan->matching, n);
 	if (r >= 0)
