@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* How long a turn of the loop may be spent on one listing. */
-#define SLICE_NS 1000000U
+/* How long a turn of the loop may be spent on reading a listing, and on telling those who asked. */
+#define SLICE_NS 500000U
 
 /* How often a listing is begun anew when the kernel says that it was interrupted. */
 #define RETRIES_MAX 5
@@ -25,6 +25,8 @@ struct sockdiag {
 
 	/* The dump that is running, if `running`. */
 	bool running;
+	bool delivering;    /* all of it is there */
+	int result;         /* of it, when `delivering` */
 	struct list asking; /* sockdiag_query::link; empty: all cancelled */
 	unsigned what;
 	uint16_t ports[SOCKDIAG_PORTS_MAX];
@@ -33,8 +35,6 @@ struct sockdiag {
 	size_t part_start;
 	unsigned retries;
 	bool asked; /* for `part`: there is something to read */
-	bool has_ended;
-	int result; /* once it has ended, for those that are still `asking` */
 	uint32_t sequence;
 	int fd;
 	ev_io readable;
@@ -246,21 +246,21 @@ static void deliver(const struct sockdiag *sockdiag, struct sockdiag_query *quer
 	query->done(query, result, end > first ? sockdiag->sockets + first : NULL, end - first);
 }
 
-/* Answers for a slice of time: thousands may have asked for the same. */
-static void dump_deliver(struct sockdiag *sockdiag)
+/* A slice of them: hundreds may have asked, and each has a listing to look through. */
+static void deliver_some(struct sockdiag *sockdiag)
 {
 	uint64_t started = sockdiag_now_ns();
 	struct sockdiag_query *query;
 
 	/* `running` all the while: what is started by these is begun in the next turn. */
 	while (!list_empty(&sockdiag->asking)) {
-		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
-		list_remove(&query->link);
-		deliver(sockdiag, query, sockdiag->result);
-		if (sockdiag_now_ns() - started >= SLICE_NS && !list_empty(&sockdiag->asking)) {
+		if (sockdiag_now_ns() - started >= SLICE_NS) {
 			next_turn(sockdiag);
 			return;
 		}
+		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
+		list_remove(&query->link);
+		deliver(sockdiag, query, sockdiag->result);
 	}
 
 	if (sockdiag->n_allocated > SOCKETS_KEPT) {
@@ -268,7 +268,7 @@ static void dump_deliver(struct sockdiag *sockdiag)
 		sockdiag->sockets = NULL;
 		sockdiag->n_allocated = 0;
 	}
-	sockdiag->running = false;
+	sockdiag->delivering = sockdiag->running = false;
 	if (!list_empty(&sockdiag->waiting))
 		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
 }
@@ -287,9 +287,9 @@ static void dump_finish(struct sockdiag *sockdiag, int result)
 		qsort(sockdiag->sockets, sockdiag->n_sockets, sizeof(*sockdiag->sockets),
 		      compare_ports);
 
-	sockdiag->has_ended = true;
+	sockdiag->delivering = true;
 	sockdiag->result = result;
-	dump_deliver(sockdiag);
+	deliver_some(sockdiag);
 }
 
 /* Reads and asks for a slice of time. */
@@ -340,7 +340,6 @@ static void dump_start(struct sockdiag *sockdiag)
 	query = list_first(&sockdiag->waiting, struct sockdiag_query, link);
 	sockdiag->running = true;
 	sockdiag->asked = false;
-	sockdiag->has_ended = false;
 	sockdiag->what = query->what;
 	sockdiag->ports[0] = query->port;
 	sockdiag->n_ports = query->port != 0;
@@ -374,8 +373,8 @@ static void on_turn(struct ev_loop *loop, ev_timer *watcher, int revents)
 			return;
 		dump_start(sockdiag);
 		next_turn(sockdiag);
-	} else if (sockdiag->has_ended) {
-		dump_deliver(sockdiag);
+	} else if (sockdiag->delivering) {
+		deliver_some(sockdiag);
 	} else if (sockdiag->lookup.unsupported < 0) {
 		dump_finish(sockdiag, sockdiag->lookup.unsupported);
 	} else {
