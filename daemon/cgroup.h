@@ -44,11 +44,3 @@ uint64_t cgroups_walks(const struct cgroups *cgroups);
  * is enough).
  */
 int cgroup_unit(const char *path, char *buffer, size_t size);
-
-/*
- * The unit inside a user's own manager, as `systemctl --user status PID` calls it: of
- * "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service" that is "web.service".
- * Pure.
- * Returns as cgroup_unit(); -ENOENT for a path that is not below a user's manager.
- */
-int cgroup_user_unit(const char *path, char *buffer, size_t size);

@@ -99,16 +99,3 @@ int cgroup_unit(const char *path, char *buffer, size_t size)
 		return -ENOENT;
 	return copy_name(&unit, buffer, size);
 }
-
-int cgroup_user_unit(const char *path, char *buffer, size_t size)
-{
-	static const char manager[] = "user@";
-	struct component unit;
-
-	if (!next_unit(&path, &unit) || unit.length < sizeof(manager) ||
-	    memcmp(unit.name, manager, sizeof(manager) - 1) != 0 || !has_suffix(&unit, ".service"))
-		return -ENOENT;
-	if (!next_unit(&path, &unit))
-		return -ENOENT;
-	return copy_name(&unit, buffer, size);
-}

@@ -12,13 +12,14 @@ static void give_back(struct place *place)
 	place->is_taken = false;
 	place->places->n_free++;
 	user_discharge(place->user, place->places->charge);
+	user_unref(place->user);
 }
 
 static void take(struct place *place)
 {
 	place->is_taken = true;
 	place->places->n_free--;
-	place->user->charges[place->places->charge]++;
+	user_ref(place->user)->charges[place->places->charge]++;
 	if (!place->taken(place))
 		give_back(place);
 }

@@ -15,7 +15,10 @@ struct places {
 	enum charge charge; /* what users are charged for a place */
 };
 
-/* Embedded in who has work. All zeroes but `user`, which must outlive it, and `taken` to begin with. */
+/*
+ * Embedded in who has work. All zeroes but `user` and `taken` to begin with. The user must be there
+ * while it waits; once the place is taken it holds a reference.
+ */
 struct place {
 	struct list link; /* places::waiting */
 	struct places *places;

@@ -91,10 +91,11 @@ void request_fail_exhausted(struct request *request, const char *resource)
 
 void request_fail_errno(struct request *request, int error)
 {
-	const char *resource = error == ENOMEM || error == ENOBUFS  ? "memory"
-			       : error == EMFILE || error == ENFILE ? "descriptors"
-			       : error == EADDRNOTAVAIL             ? "source ports"
-								    : NULL;
+	/* E2BIG: of sockets there are more than a listing may have. */
+	const char *resource = error == ENOMEM || error == ENOBUFS || error == E2BIG ? "memory"
+			       : error == EMFILE || error == ENFILE                  ? "descriptors"
+			       : error == EADDRNOTAVAIL ? "source ports"
+							: NULL;
 
 	if (resource)
 		request_fail_exhausted(request, resource);

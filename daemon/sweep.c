@@ -45,7 +45,6 @@ struct sweep {
 	size_t index;
 	uint16_t port;
 	uint16_t address;
-
 	size_t n_decided;
 	struct list pending;         /* of probe::link */
 	int starved_of;              /* errno, 0 for the window */
@@ -375,7 +374,7 @@ static void on_turn(struct turn *turn)
 		dismantle(sweep);
 		return;
 	}
-	/* Told of room that it has no use for any more, it tells the next. */
+	/* It has no use for the room it was told of: it tells the next. */
 	if (sweep->awaited && sweep->is_unreachable[sweep->address])
 		host_window_pass_on(sweep->awaited);
 	sweep->awaited = NULL;

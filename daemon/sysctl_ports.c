@@ -39,14 +39,6 @@ uint16_t sysctl_first_unprivileged_port(void)
 	return (uint16_t)port;
 }
 
-static bool has(const struct portlist *list, uint16_t port)
-{
-	for (size_t i = 0; i < list->n_ranges; i++)
-		if (list->ranges[i].first <= port && port <= list->ranges[i].last)
-			return true;
-	return false;
-}
-
 /* An empty list where nothing is reserved. */
 static void read_reserved(struct portlist *ret_list)
 {
@@ -72,7 +64,7 @@ uint16_t sysctl_find_ephemeral(const struct portlist *list)
 	read_reserved(&reserved);
 	do
 		port = portlist_next(list, &cursor);
-	while (port != 0 && (port < first || port > last || has(&reserved, port)));
+	while (port != 0 && (port < first || port > last || portlist_contains(&reserved, port)));
 	portlist_deinit(&reserved);
 	return port;
 }

@@ -36,7 +36,7 @@ static void set_up(void)
 	memset(works, 0, sizeof(works));
 	n_taken = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(users); i++)
-		users[i].uid = i;
+		users[i] = (struct user){ .uid = i, .n_references = 1 };
 	places_init(&places, N_PLACES, CHARGE_WHO);
 }
 
