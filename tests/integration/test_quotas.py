@@ -420,6 +420,13 @@ class Tables(Test):
                 port = one.getsockname()[1]
             self.assert_others_go_on("who", port=port)
 
+    def test_the_last_that_is_heard_of_a_user(self):
+        for _ in range(10):
+            with users.client(self.daemon, USER) as client:
+                client.start("who", {"port": 9})
+                client.half_close()
+                self.assertIn("result", client.receive())
+
     def test_leases(self):
         with self.client() as client:
             for i in range(LEASES):
