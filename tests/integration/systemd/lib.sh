@@ -121,8 +121,10 @@ warns() {
 	local seen
 
 	inside journalctl --sync
+	# But not what a manager says of a hierarchy of cgroups that has no controllers.
 	seen=$(inside journalctl -q -o cat -p warning --cursor-file=/run/test.cursor \
-		-u portscand.service -u portscand.socket)
+		-u portscand.service -u portscand.socket |
+		grep -v 'for control group .*, ignoring: ' || true)
 	are_all_of "$seen" "$@"
 }
 

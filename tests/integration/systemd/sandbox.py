@@ -200,6 +200,32 @@ def foreign(host, port, expected):
             assert n_sent() > before, method
 
 
+def goes_on():
+    """Servers on leased ports, and what ends the leases, through a restart and a crash."""
+    client = Client()
+    with leased_sockets(client, listen=True, until="released") as (result, (handed_over,)), \
+            subprocess.Popen(["sleep", "60"]) as process:
+        of_process = client.call("lease", until="process", pid=process.pid)["port"]
+        claimed = client.call("lease")["port"]
+        with socket.create_server(("127.0.0.1", claimed)) as server:
+            for action in ["restart"], ["kill", "-s", "KILL"]:
+                assert client.lease_of(claimed)["state"] == "in_use"
+                pid = main_pid()
+                systemctl(*action, "portscand.service")
+                wait_for(lambda pid=pid: main_pid() not in (pid, 0))
+                expect_served(handed_over, result["port"])
+                expect_served(server, claimed)
+                client = Client()
+                for port, state in ((result["port"], "in_use"), (claimed, "in_use"),
+                                    (of_process, "held")):
+                    info = client.lease_of(port)
+                    assert (info["state"], info["lost"]) == (state, []), info
+        process.kill()
+    expect_over(client, of_process)
+    expect_over(client, claimed)
+    client.call("release", lease=result["lease"]["lease"])
+
+
 def write_config(text):
     with open(CONFIG, "w", encoding="ascii") as config:
         config.write(text)
@@ -235,4 +261,5 @@ def configure():
     assert main_pid() == pid
 
 
-main(via, wait, descriptors, low_ports, until, give, not_mine, portserver, foreign, configure)
+main(via, wait, descriptors, low_ports, until, give, not_mine, portserver, foreign, goes_on,
+     configure)

@@ -124,6 +124,8 @@ test_leases() {
 	check "leases outlive whatever happens to the daemon, their ports never free" \
 		ask inside leases.py outlive restart kill hang daemon_reexec kill daemon_reload hang \
 		reload restart daemon_reexec restart restart_into_a_mistake restart
+	check "servers on leased ports, and what ends leases, outlive it" \
+		ask inside sandbox.py goes_on
 	check "nothing else went wrong" warns "*Main process exited, code=*" \
 		"*Failed with result 'signal'*" "*Watchdog timeout*" \
 		"*Failed with result 'watchdog'*" "$config:1: *" "*Failed with result 'exit-code'*" \
@@ -160,7 +162,7 @@ test_user_instance() {
 	check "it stops" \
 		as_user systemctl -q --user disable --now portscand.socket portscand.service
 	check "nothing is left" says_nothing inside sh -c \
-		"ls -d /run/user/$uid/portscand* /run/user/$uid/varlink/registry/* 2>/dev/null;
+		"ls -d /run/user/$uid/portscand* /run/user/$uid/varlink/registry/*portscan* 2>/dev/null;
 		ps -C portscand -o pid= -u $uid | grep -v ."
 	check "no warning from it but of the crash" \
 		is $'*Main process exited*\n*Failed with result \'signal\'*' \
