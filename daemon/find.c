@@ -154,6 +154,9 @@ static void reply_now(struct request *request)
 static void reply(struct find *find)
 {
 	sweep_free(steal(find->sweep));
+	listing_deinit(&find->listing);
+	bitmap_deinit(&find->decided);
+	bitmap_deinit(&find->matching);
 	if (!request_defer(find->request, reply_now))
 		reply_now(find->request);
 }
@@ -210,6 +213,7 @@ static int prepare(struct find *find)
 		return r;
 	n = find->ports.n_ports;
 	count = (size_t)params->count < n ? (size_t)params->count : n;
+	request_weigh(find->request, sizeof(*find) + 3 * n / 8 + count * PORT_WEIGHT);
 	find->result.ports = calloc(count + 1, sizeof(*find->result.ports));
 	if (!find->result.ports)
 		return -ENOMEM;

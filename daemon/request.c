@@ -23,6 +23,7 @@ static void request_end(struct request *request)
 
 	if (request->is_charged)
 		user_discharge(connection->user, CHARGE_REQUESTS);
+	request_weigh(request, 0);
 	list_remove(&request->link);
 	list_remove(&request->deferred_link);
 	if (request->params) {
@@ -170,6 +171,14 @@ bool request_defer(struct request *request, void (*resume)(struct request *reque
 	request->resume = resume;
 	list_append(&request->connection->deferred, &request->deferred_link);
 	return true;
+}
+
+void request_weigh(struct request *request, size_t weight)
+{
+	if (weight > WEIGHT_MAX)
+		weight = WEIGHT_MAX;
+	request->connection->weight += weight - request->weight;
+	request->weight = weight;
 }
 
 static void stop_work(struct request *request)
