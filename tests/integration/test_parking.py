@@ -153,6 +153,16 @@ class Parking(Test):
         self.assertFalse(self.can_bind(kept["ports"][0]))
         self.assertEqual(self.daemon.metrics()["portscand_lease_parked_sockets"], 1)
 
+    def test_the_port_of_a_name_behind_others(self):
+        """A server that restarts has it again at once, while what was parked before is alive."""
+        self.lease(count=3, until="released")
+        ports = set()
+        for _ in range(20):
+            result = self.lease(name="web", until="released")
+            ports.add(result["port"])
+            self.release(result["lease"]["lease"])
+        self.assertEqual(len(ports), 1, ports)
+
     def test_what_ended_while_it_was_away(self):
         info = self.lease(until="released", ttl_ms=300)["lease"]
         connection = self.lease(until="connection")["lease"]

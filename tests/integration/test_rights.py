@@ -279,6 +279,31 @@ class Who(Rights):
         self.assertIsNone(socket["command"])
 
 
+class WhoOfTheHost(Who):
+    """By a daemon that is no root, as the host's: the kernel shows it no other user's processes."""
+
+    def setUp(self):
+        self.daemon = self.enterContext(users.DaemonOfUser(DAEMON_USER, self.directory,
+                                                           namespace=self.namespace))
+
+    test_a_process_is_told_to_its_user_and_to_root = None
+
+    def test_the_daemon_tells_no_process(self):
+        _, port = self.serve(USER)
+        for uid in USER, 0:
+            self.assertIsNone(self.who(uid, port)["pid"])
+            self.assertIsNone(self.who(uid, port)["command"])
+
+    def test_the_command_line_looks_by_itself(self):
+        pid, port = self.serve(USER)
+        command = [*self.namespace.prefix(), harness.PORTSCAN, "--socket", self.daemon.path, "who",
+                   str(port)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        self.assertRegex(told, rf"\ntcp .* LISTEN .* {pid} .*-ISc import socket")
+        told = subprocess.run([*command, "--json"], check=True, capture_output=True, text=True)
+        self.assertIn('"pid":null', told.stdout)
+
+
 class NoRoot(unittest.TestCase):
     """What can be seen of it without being root: the daemon's own user may probe all."""
 
