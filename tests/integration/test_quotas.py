@@ -225,6 +225,34 @@ class Descriptors(unittest.TestCase):
                     self.assertIn("result", other.call("lease", {"until": "connection"}))
             self.assertLess(daemon.stderr().count("no client can be accepted"), 1)
 
+    def test_those_on_their_way_are_counted_by_user(self):
+        require_root()
+        daemon = self.enterContext(Daemon("--pool", "10000-32000", nofile=8000))
+        ask = {"id": "lease", "method": "lease",
+               "params": {"name": "n", "count": 120, "protocol": "both", "pass_fd": True}}
+        size = len(json.dumps(daemon.call("metrics")))
+        greedy = []
+        for _ in range(2):
+            # More than the kernel takes, less than what makes the daemon stop reading.
+            greedy.append(self.enterContext(users.client(daemon, USER)))
+            greedy[-1].send_lines(*({"id": i, "method": "metrics"}
+                                    for i in range(700000 // size)))
+            greedy[-1].send_lines(ask, ask)
+        reader = self.enterContext(users.client(daemon, USER))
+        self.assertTrue(wait_for(lambda: "error" in reader.call("lease", ask["params"])))
+        error = reader.call("lease", ask["params"])["error"]
+        self.assertEqual(error["data"], {"error": "QuotaExceeded", "resource": "descriptors",
+                                         "limit": 1024})
+        self.assertIn("960 descriptors wait for you", error["message"])
+        # What passes none is not concerned, nor is anybody else.
+        self.assertIn("result", reader.call("lease", {}))
+        with users.client(daemon, OTHER) as other:
+            self.assertIn("result", other.call("lease", {**ask["params"], "name": "other"}))
+        for client in greedy:
+            client.half_close()
+            self.assertEqual(client.receive_all().count(b'"fds":['), 2)
+        self.assertIn("result", reader.call("lease", ask["params"]))
+
 
 class Probes(unittest.TestCase):
     """Pending probes are shared out by user: each gets half of what the others leave."""
