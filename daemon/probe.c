@@ -331,11 +331,6 @@ void prober_wait(struct prober *prober, struct prober_waiter *waiter)
 	}
 }
 
-void prober_waiter_cancel(struct prober_waiter *waiter)
-{
-	list_remove(&waiter->link);
-}
-
 static int compare_windows(const void *a, const void *b)
 {
 	const struct host_window *one = a, *other = b;

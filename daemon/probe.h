@@ -68,7 +68,6 @@ void prober_expire(struct prober *prober, struct user *user, int fd);
  * milliseconds: not all that can run short is ours to count.
  */
 void prober_wait(struct prober *prober, struct prober_waiter *waiter);
-void prober_waiter_cancel(struct prober_waiter *waiter);
 
 /*
  * The window for the host of `address`, NULL in *ret_window if it is this host, which needs none.

@@ -247,7 +247,7 @@ class DeadServer(Test):
                                   answer["error"]["data"]["host"]),
                                  ("NameNotFound", "silent.test"))
 
-    def test_more_names_than_are_looked_up_at_once(self):
+    def test_many_names_at_once(self):
         self.listen("127.0.0.2", 7000)
         with self.daemon.client() as client:
             client.send_lines(*({"method": "check", "id": i, "params": {
@@ -258,6 +258,21 @@ class DeadServer(Test):
             self.assertEqual(answers[i]["error"]["data"]["error"], "NameNotFound")
         for i in range(150, 300):
             self.assertEqual(answers[i]["result"]["status"], "open")
+
+    def test_who_waits_for_a_place_gets_one(self):
+        """1,024 are looked up at once, of all clients together."""
+        self.listen("127.0.0.2", 7000)
+        with self.daemon.client() as one, self.daemon.client() as two:
+            for client in one, two:
+                client.send_lines(*({"method": "check", "id": i, "params": {
+                    "host": "silent.test", "port": 7000}} for i in range(600)))
+            self.assertTrue(wait_for(lambda: self.daemon.metrics()[
+                'portscand_requests_total{method="check"}'] == 1200))
+            result = self.daemon.result("check", {"host": "one.test", "port": 7000})
+            self.assertEqual(result["status"], "open")
+            for client in one, two:
+                for _ in range(600):
+                    self.assertEqual(client.receive()["error"]["data"]["error"], "NameNotFound")
 
     def test_ends_in_some_seconds_and_keeps_nobody_waiting(self):
         """As many names at once as one connection may ask for, all of them dead but the last."""

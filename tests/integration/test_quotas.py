@@ -225,6 +225,24 @@ class Descriptors(unittest.TestCase):
                     self.assertIn("result", other.call("lease", {"until": "connection"}))
             self.assertLess(daemon.stderr().count("no client can be accepted"), 1)
 
+    def test_none_left_to_pass(self):
+        """Room for the sockets that keep the ports, and none for copies: nothing is granted."""
+        with Daemon("--pool", "10000-32000", nofile=120) as daemon, daemon.client() as client:
+            most = 0
+            while "result" in (answer := client.call("lease", {
+                    "count": most + 1, "until": "connection", "hold": "exclusive"})):
+                most += 1
+                client.call("release", {"lease": answer["result"]["lease"]["lease"]})
+            before = daemon.n_descriptors()
+            error = client.call("lease", {"count": most, "until": "connection", "pass_fd": True,
+                                          "ports": "20000-32000"})["error"]
+            self.assertEqual(error["data"], {"error": "ResourcesExhausted",
+                                             "resource": "descriptors"})
+            self.assertEqual(daemon.n_descriptors(), before)
+            states = {one["state"] for one in client.call("leases")["result"]["leases"]}
+            self.assertLessEqual(states, {"quarantined"})
+            self.assertIn("result", client.call("lease", {"count": 1, "pass_fd": True}))
+
     def test_those_on_their_way_are_counted_by_user(self):
         require_root()
         daemon = self.enterContext(Daemon("--pool", "10000-32000", nofile=8000))
