@@ -296,13 +296,15 @@ nft add rule inet t in ip daddr 127.1.0.0/16 tcp flags syn drop
 
     def settle(self):
         """How many probes are under way once their number stands still."""
-        last = -1
+        last, n_alike = 0, 0
         for _ in range(100):
             time.sleep(0.1)
-            if self.n_probes() == last:
-                break
+            n_alike = n_alike + 1 if self.n_probes() == last else 0
             last = self.n_probes()
-        return self.n_probes()
+            # On a busy machine it may be a while until there is one at all.
+            if n_alike == 5 and last > 100:
+                break
+        return last
 
     def test_half_of_what_is_left(self):
         self.base = self.daemon.n_descriptors()
