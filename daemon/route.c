@@ -1,5 +1,7 @@
 #include "route.h"
 
+#include "netlink.h"
+
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -43,12 +45,10 @@ static void fill_request(struct route_request *request, uint32_t sequence,
 
 int route_init(struct route *route)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	int r = netlink_open(NETLINK_ROUTE);
 
-	*route = (struct route){ .fd = fd };
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
-		return negative_errno();
-	return 0;
+	*route = (struct route){ .fd = r };
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS ? r : 0;
 }
 
 void route_deinit(struct route *route)
@@ -57,39 +57,25 @@ void route_deinit(struct route *route)
 	route->fd = -EBADF;
 }
 
-/* The kernel has answered before send() returned: its answer is there, or none will come. */
-static ssize_t exchange(struct route *route, const struct route_request *request,
-			struct nlmsghdr *reply, size_t reply_size)
-{
-	ssize_t size;
-
-	if (send(route->fd, request, request->header.nlmsg_len, 0) < 0)
-		return negative_errno();
-	do
-		size = recv(route->fd, reply, reply_size, 0);
-	/* What an earlier one left behind when it failed. */
-	while (size >= (ssize_t)sizeof(*reply) && reply->nlmsg_seq != route->sequence);
-	return size < 0 ? negative_errno() : size;
-}
-
 int route_is_local(struct route *route, const union address *address)
 {
+	_Alignas(struct nlmsghdr) uint8_t buffer[1024];
 	struct route_request request;
-	union {
-		struct nlmsghdr header;
-		char bytes[1024];
-	} reply;
-	const struct rtmsg *data = NLMSG_DATA(&reply.header);
-	ssize_t size;
+	const struct nlmsghdr *answer = NULL;
+	const struct rtmsg *data;
+	int r;
 
 	if (address_is_loopback(address))
 		return 1;
 	if (route->fd < 0)
 		return 0;
 	fill_request(&request, ++route->sequence, address);
-	size = exchange(route, &request, &reply.header, sizeof(reply));
-	if (size == -ENOBUFS || size == -ENOMEM)
+	r = netlink_exchange(route->fd, &request.header, buffer, sizeof(buffer), &answer);
+	if (r == -ENOBUFS || r == -ENOMEM)
 		return -ENOBUFS;
-	return size >= (ssize_t)NLMSG_LENGTH(sizeof(*data)) &&
-	       reply.header.nlmsg_type == RTM_NEWROUTE && data->rtm_type == RTN_LOCAL;
+	if (r < 0 || !answer || answer->nlmsg_type != RTM_NEWROUTE ||
+	    answer->nlmsg_len < NLMSG_LENGTH(sizeof(*data)))
+		return 0;
+	data = NLMSG_DATA(answer);
+	return data->rtm_type == RTN_LOCAL;
 }
