@@ -94,6 +94,7 @@ class Test(unittest.TestCase):
                 "one.test": ["127.0.0.2"],
                 "six.test": ["::1"],
                 "several.test": ["127.0.0.3", "127.0.0.4", "::1"],
+                "again.test": ["127.0.0.2", "127.0.0.2", "127.0.0.2"],
                 "half.test": ["127.255.255.255", "127.0.0.5"],
                 "nowhere.test": ["127.255.255.255"],
                 "nothing.test": [],
@@ -163,6 +164,17 @@ class Names(Test):
         self.assertEqual(result["counts"], {"open": 3, "closed": 1, "timeout": 0})
         result = self.daemon.result("find", {"host": "several.test", "ports": [*ports, closed]})
         self.assertEqual(result["port"], closed)
+
+    def test_an_address_that_is_told_twice_is_probed_once(self):
+        port = self.listen("127.0.0.2", 7000)
+        self.assertEqual(self.check("again.test", port)["status"], "open")
+        before = self.daemon.metrics()
+        result = self.daemon.result("scan", {"host": "again.test", "ports": "7000-7009"})
+        self.assertEqual((result["ports"], result["counts"]["closed"]), ([port], 9))
+        after = self.daemon.metrics()
+        for outcome, n in ("open", 1), ("refused", 9):
+            name = f'portscand_probes_total{{outcome="{outcome}"}}'
+            self.assertEqual(after[name] - before[name], n)
 
     def test_scan_of_all_ports_of_several(self):
         ports = sorted(self.listen(address) for address in ("127.0.0.4", "::1", "127.0.0.3"))

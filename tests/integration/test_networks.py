@@ -401,6 +401,12 @@ class Descriptors(Test):
                                  (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
                 error = client.call("wait", {"port": port, "deadline_ms": 300})["error"]
                 self.assertEqual(error["data"]["error"], "DeadlineExceeded")
+                # Looks that end for want of a descriptor are no news, and do not end the wait.
+                error = client.call("wait", {"port": port, "deadline_ms": 500, "timeout_ms": 50,
+                                             "interval_ms": 50})["error"]
+                self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "127.0.0.1",
+                                                 "port": port, "status": "closed",
+                                                 "reason": "timeout"})
                 error = client.call("check", {"port": port, "via": "bind"})["error"]
                 self.assertEqual((error["code"], error["data"]),
                                  (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
