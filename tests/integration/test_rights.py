@@ -7,7 +7,7 @@ import unittest
 
 import harness
 import users
-from harness import Daemon, Namespace, listener, require, require_root
+from harness import Daemon, Namespace, listener, require, require_root, wait_for
 from users import DAEMON_USER, GROUP, OTHER, OTHER_GROUP, USER
 
 # Interfaces that lead nowhere: what is sent to their networks is lost.
@@ -100,6 +100,25 @@ class Everybody(Rights):
 
     def test_own_addresses(self):
         self.assert_probed(self.client(self.daemon, USER), *OWN)
+
+    @unittest.skipIf(harness.WRAPPER, "the wrapper has descriptors of its own")
+    def test_own_addresses_without_a_descriptor(self):
+        """They stay this host's own when the daemon has no descriptor left to ask with."""
+        daemon = self.enterContext(Daemon(namespace=self.namespace, nofile=40))
+        client = self.client(daemon, USER)
+        self.assertIn("result", client.call("info"))
+        for _ in range(60):
+            self.enterContext(daemon.client())
+        self.assertTrue(wait_for(lambda: daemon.n_descriptors() == 40))
+        # What has a name in it takes a descriptor to look that up.
+        named = [host for host in OWN if "%" in host or host in ("localhost", "own.test")]
+        own = [host for host in OWN if host not in named]
+        for method in "check", "find", "scan":
+            self.assert_probed(client, *own, method=method, via="table")
+            self.assert_denied(client, FOREIGN[0], method=method, via="table")
+            self.assertEqual(self.ask(client, "fe80::9:1%d0", method), "ResourcesExhausted")
+        error = client.call("check", {"host": "10.9.0.1", "port": 9})["error"]
+        self.assertEqual(error["data"], {"error": "ResourcesExhausted", "resource": "descriptors"})
 
     def test_foreign_addresses(self):
         client = self.client(self.daemon, USER)
