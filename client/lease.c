@@ -121,14 +121,19 @@ static char *describe_ports(const uint16_t *ports, size_t n)
 	char *text = NULL;
 	FILE *stream = open_memstream(&text, &size);
 
-	for (size_t i = 0, last; stream && i < n; i = last + 1) {
+	if (!stream)
+		return NULL;
+	for (size_t i = 0, last; i < n; i = last + 1) {
 		for (last = i; last + 1 < n && ports[last + 1] == ports[last] + 1; last++)
 			;
 		fprintf(stream, "%s%u", i > 0 ? "," : "", (unsigned)ports[i]);
 		if (last > i)
 			fprintf(stream, "-%u", (unsigned)ports[last]);
 	}
-	return stream && fclose(stream) == 0 ? text : NULL;
+	if (fclose(stream) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 static void add_ports(struct table *table, const char *before, const uint16_t *ports, size_t n)

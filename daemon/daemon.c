@@ -53,9 +53,9 @@ int daemon_open(struct daemon *daemon)
 	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
 	places_init(&daemon->who_places, WHO_MAX, CHARGE_WHO);
-	r = routes_new(&daemon->routes);
+	r = route_init(&daemon->route);
 	if (r >= 0)
-		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->routes,
+		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, &daemon->route,
 			       daemon->config.window);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);
@@ -97,7 +97,7 @@ void daemon_close(struct daemon *daemon)
 	hangups_free(daemon->hangups);
 	resolver_free(daemon->resolver);
 	prober_free(daemon->prober);
-	routes_free(daemon->routes);
+	route_deinit(&daemon->route);
 	turns_deinit(&daemon->turns);
 	ev_loop_destroy(daemon->loop);
 }

@@ -290,15 +290,15 @@ static void on_ready(struct target *target)
 {
 	struct find *find = container_of(target, struct find, target);
 	const struct find_params *params = find->request->params;
-	struct routes *routes = find->request->daemon->routes;
-	int r;
+	int r = 0;
 
-	/* In doubt it is this host, whose leased ports are not to be had. */
-	for (size_t i = 0; i < target->addresses.n_addresses; i++)
-		find->is_local |= route_is_local(routes, &target->addresses.addresses[i]) != 0;
-	if (params->via == VIA_TABLE)
+	for (size_t i = 0; i < target->addresses.n_addresses && r >= 0; i++) {
+		r = route_is_local(&find->request->daemon->route, &target->addresses.addresses[i]);
+		find->is_local |= r > 0;
+	}
+	if (r >= 0 && params->via == VIA_TABLE)
 		r = listing_start(&find->listing, &target->addresses);
-	else
+	else if (r >= 0)
 		r = start_sweep(find, params->via);
 	if (r < 0)
 		request_abort_errno(find->request, -r);

@@ -1,6 +1,7 @@
 #include "leases_internal.h"
 #include "log.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -24,15 +25,24 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 {
 	struct leases *leases = userdata;
 	/* Handed over at once, it is the user's alone: a parked copy would outlive its server. */
-	bool is_parked = lease->hold != LEASE_EXCLUSIVE || !lease->passed;
+	struct parking *parking =
+		lease->hold == LEASE_EXCLUSIVE && lease->passed ? NULL : leases->parking;
 	struct holding *holding;
 	int r;
 
 	/* That we may is no reason why everybody should. */
 	if (lease->uid != 0 && port < leases->first_port_of_all)
 		return -EACCES;
-	r = holding_new(&holding, lease, port, leases->allow_time_wait,
-			is_parked ? leases->parking : NULL);
+	r = holding_new(&holding, lease, port, leases->allow_time_wait, parking);
+	/*
+	 * The socket of a lease that is over may be parked behind living ones still. Nobody is
+	 * waiting for its port but who had it by name, and would get another for good.
+	 */
+	if (r == -EADDRINUSE && lease->name && leases->parking &&
+	    parking_is_untidy(leases->parking)) {
+		parking_tidy(leases->parking, UINT_MAX);
+		r = holding_new(&holding, lease, port, leases->allow_time_wait, parking);
+	}
 	if (r < 0)
 		return r;
 	if (!may_keep(leases, lease, holding)) {

@@ -10,7 +10,7 @@
 struct prober {
 	struct ev_loop *loop;
 	const struct descriptors *descriptors;
-	struct routes *routes;
+	struct route *route;
 	unsigned max_sockets, n_sockets;
 	unsigned window;
 	int idle[2];         /* a socket that can be used again: IPv4, IPv6 */
@@ -58,7 +58,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 }
 
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
-	       const struct descriptors *descriptors, struct routes *routes, unsigned window)
+	       const struct descriptors *descriptors, struct route *route, unsigned window)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
@@ -66,7 +66,7 @@ int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 		return -ENOMEM;
 	prober->loop = loop;
 	prober->descriptors = descriptors;
-	prober->routes = routes;
+	prober->route = route;
 	prober->max_sockets = descriptors_for_probes(descriptors);
 	prober->window = window;
 	prober->idle[0] = prober->idle[1] = -EBADF;
@@ -345,11 +345,11 @@ int host_window_get(struct prober *prober, const union address *address,
 {
 	struct host_window key = { .host = *address };
 	struct host_window **found, *window;
-	int r = route_is_local(prober->routes, address);
+	int is_local = route_is_local(prober->route, address);
 
-	if (r < 0)
-		return r;
-	if (r > 0) {
+	if (is_local < 0)
+		return is_local;
+	if (is_local) {
 		*ret_window = NULL;
 		return 0;
 	}

@@ -20,7 +20,7 @@ struct prober_counters {
 };
 
 struct prober;
-struct routes;
+struct route;
 
 /* Waits until it is worth trying again; embedded in who was starved. */
 struct prober_waiter {
@@ -36,10 +36,10 @@ struct host_window;
 
 /*
  * `window`: so many probes at once to one foreign host; the number of all follows from
- * `descriptors`, which stay the caller's, as do `routes`. 0 or -errno.
+ * `descriptors`, which stay the caller's, as `route` does. 0 or -errno.
  */
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
-	       const struct descriptors *descriptors, struct routes *routes, unsigned window);
+	       const struct descriptors *descriptors, struct route *route, unsigned window);
 void prober_free(struct prober *prober);
 
 /* Another window from now on. */
@@ -72,7 +72,7 @@ void prober_wait(struct prober *prober, struct prober_waiter *waiter);
 
 /*
  * The window for the host of `address`, NULL in *ret_window if it is this host, which needs none.
- * The caller gives it back. 0, -ENOMEM or -ENOBUFS.
+ * The caller gives it back. 0 or -ENOMEM.
  */
 int host_window_get(struct prober *prober, const union address *address,
 		    struct host_window **ret_window);

@@ -312,15 +312,18 @@ int request_start(struct connection *connection, struct batch *batch, json_t *me
 	struct error error = { 0 };
 	struct request *request;
 	struct call call;
-	int r, unpacked;
+	int r = 0, unpacked;
 
 	unpacked = call_unpack(&call, message, dialect, &error);
-	r = unpacked < 0 && dialect == DIALECT_VARLINK ? unpacked : 0;
-	request = r < 0 ? NULL : request_new(connection, batch, message, &call);
-	if (r >= 0 && !request)
-		r = -ENOMEM;
-	if (r < 0)
+	if (unpacked < 0 && dialect == DIALECT_VARLINK) {
+		r = unpacked;
 		goto finish;
+	}
+	request = request_new(connection, batch, message, &call);
+	if (!request) {
+		r = -ENOMEM;
+		goto finish;
+	}
 
 	if (unpacked < 0) {
 		request_fail_error(request, &error);

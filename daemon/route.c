@@ -1,13 +1,9 @@
 #include "route.h"
 
-#include "sockdiag_lookup.h"
+#include "netlink.h"
 
+#include <linux/rtnetlink.h>
 #include <string.h>
-
-struct routes {
-	int fd; /* negative: the kernel can't be asked */
-	uint32_t sequence;
-};
 
 struct route_request {
 	struct nlmsghdr header;
@@ -26,8 +22,8 @@ static void put_attribute(struct route_request *request, unsigned short type, co
 	request->header.nlmsg_len += (uint32_t)RTA_SPACE(size);
 }
 
-static void fill_request(struct route_request *request, const union address *address,
-			 uint32_t sequence)
+static void fill_request(struct route_request *request, uint32_t sequence,
+			 const union address *address)
 {
 	bool is_in6 = address->sa.sa_family == AF_INET6;
 	size_t size = is_in6 ? 16 : 4;
@@ -47,47 +43,39 @@ static void fill_request(struct route_request *request, const union address *add
 			      sizeof(address->in6.sin6_scope_id));
 }
 
-int routes_new(struct routes **ret_routes)
+int route_init(struct route *route)
 {
-	struct routes *routes = calloc(1, sizeof(*routes));
+	int r = netlink_open(NETLINK_ROUTE);
 
-	if (!routes)
-		return -ENOMEM;
-	routes->fd = sockdiag_open(NETLINK_ROUTE);
-	if (routes->fd < 0 && sockdiag_map_error(routes->fd) != -EOPNOTSUPP) {
-		int r = routes->fd;
-
-		free(routes);
-		return r;
-	}
-	*ret_routes = routes;
-	return 0;
+	*route = (struct route){ .fd = r };
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS ? r : 0;
 }
 
-void routes_free(struct routes *routes)
+void route_deinit(struct route *route)
 {
-	if (!routes)
-		return;
-	closep(&routes->fd);
-	free(routes);
+	closep(&route->fd);
+	route->fd = -EBADF;
 }
 
-int route_is_local(struct routes *routes, const union address *address)
+int route_is_local(struct route *route, const union address *address)
 {
-	_Alignas(struct nlmsghdr) uint8_t buffer[4096];
-	const struct nlmsghdr *answer = NULL;
+	_Alignas(struct nlmsghdr) uint8_t buffer[1024];
 	struct route_request request;
-	uint32_t interface;
-	unsigned type;
+	const struct nlmsghdr *answer = NULL;
+	const struct rtmsg *data;
 	int r;
 
 	if (address_is_loopback(address))
 		return 1;
-	if (routes->fd < 0)
+	if (route->fd < 0)
 		return 0;
-	fill_request(&request, address, ++routes->sequence);
-	r = sockdiag_exchange(routes->fd, &request.header, buffer, sizeof(buffer), &answer);
-	if (r == -ENOMEM || r == -ENOBUFS || r == -EIO)
+	fill_request(&request, ++route->sequence, address);
+	r = netlink_exchange(route->fd, &request.header, buffer, sizeof(buffer), &answer);
+	if (r == -ENOBUFS || r == -ENOMEM)
 		return -ENOBUFS;
-	return r >= 0 && sockdiag_unpack_route(answer, &type, &interface) >= 0 && type == RTN_LOCAL;
+	if (r < 0 || !answer || answer->nlmsg_type != RTM_NEWROUTE ||
+	    answer->nlmsg_len < NLMSG_LENGTH(sizeof(*data)))
+		return 0;
+	data = NLMSG_DATA(answer);
+	return data->rtm_type == RTN_LOCAL;
 }

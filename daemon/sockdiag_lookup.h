@@ -19,17 +19,6 @@ struct sockdiag_lookup {
 	uint64_t looked_at_ns;
 };
 
-/* A nonblocking netlink socket that only the kernel can send to. Returns it, or -errno. */
-int sockdiag_open(int protocol);
-
-/*
- * Sends a request that has one message for an answer, and finds that in `buffer`. Returns 0; the
- * -errno that is the answer; or -EIO: there is none. The kernel has answered when send() returns, so
- * this doesn't block. `size` is that of the buffer, in bytes.
- */
-int sockdiag_exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, size_t size,
-		      const struct nlmsghdr **ret_answer);
-
 /* Embedded: returns 0, or -errno after which deinit is allowed and not needed. May block. */
 int sockdiag_lookup_init(struct sockdiag_lookup *lookup);
 void sockdiag_lookup_deinit(struct sockdiag_lookup *lookup);

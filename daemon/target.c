@@ -38,11 +38,11 @@ static void deny(struct target *target)
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
 void target_judge(struct target *target)
 {
-	const struct daemon *daemon = target->request->daemon;
+	struct daemon *daemon = target->request->daemon;
 
 	for (size_t i = 0; i < target->addresses.n_addresses; i++) {
 		union address address = address_destination(&target->addresses.addresses[i]);
-		int is_local = route_is_local(daemon->routes, &address);
+		int is_local = route_is_local(&daemon->route, &address);
 
 		if (is_local < 0) {
 			fail(target, "memory");
