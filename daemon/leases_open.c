@@ -1,3 +1,4 @@
+#include "ephemeral.h"
 #include "leases_internal.h"
 #include "log.h"
 
@@ -56,6 +57,7 @@ int leases_configure(struct leases *leases, const struct config *config)
 {
 	struct lease_config changed = table_config(config);
 
+	ephemeral_check_pool(&config->pool);
 	return lease_table_configure(leases->table, &changed);
 }
 
@@ -188,6 +190,7 @@ int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed 
 		r = open_parking(leases, passed);
 	if (r < 0)
 		return r;
+	ephemeral_check_pool(&daemon->config.pool);
 	resume(leases);
 	*ret_leases = steal(leases);
 	return 0;

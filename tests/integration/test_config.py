@@ -166,6 +166,21 @@ class Reload(Test):
             daemon.result("release", {"lease": lease["lease"]["lease"]})
             self.assertTrue(wait_for(lambda: len(daemon.result("leases")["leases"]) == 1))
 
+    def test_pool_among_ports_for_connections(self):
+        require_root()
+        require("ip", "nsenter")
+        self.namespace = self.enterContext(Namespace(
+            "echo 30000 39999 >/proc/sys/net/ipv4/ip_local_port_range"))
+        told = ("the pool overlaps ip_local_port_range (30000-39999), and connections of this host "
+                "may have ports of it; give another --pool, or put it into ip_local_reserved_ports")
+        self.write("pool = 29000-30000")
+        daemon = self.start()
+        self.assertEqual(daemon.stderr().count(told), 1)
+        self.assertNotIn(told, self.reload(daemon, "pool = 29000-29999,40000-"))
+        self.assertIn(told, self.reload(daemon, "pool = 39999"))
+        self.namespace.run("echo 38000-39999 >/proc/sys/net/ipv4/ip_local_reserved_ports")
+        self.assertNotIn(told, self.reload(daemon, "pool = 38000-40000"))
+
     def test_options_win_over_what_is_read_again(self):
         self.write("pool = 10000")
         daemon = self.start("--pool=12000", "--quarantine-ms=0")
