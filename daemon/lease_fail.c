@@ -53,18 +53,21 @@ static void fail_quota(struct request *request)
 
 	request_fail(request, ERROR_QUOTA_EXCEEDED,
 		     json_pack("{ss,si}", "resource", "leases", "limit", (int)limit),
-		     "you have %u leased ports, as many as one user may have; release some", limit);
+		     "you may have %u leased ports at once, and would have more; release some",
+		     limit);
 }
 
 static void fail_record(struct request *request)
 {
 	const char *path = request->daemon->config.runtime_dir;
 
-	request_fail(request, ERROR_RESOURCES_EXHAUSTED,
-		     json_pack("{ss}", "resource", "runtime directory"),
-		     "the lease can't be written down in %.128s: %s; nothing was leased",
-		     path ? path : "the runtime directory",
-		     strerror(leases_problem(request->daemon->leases)));
+	request_fail(
+		request, ERROR_RESOURCES_EXHAUSTED,
+		json_pack("{ss}", "resource", "runtime directory"),
+		"the lease can't be written down in %.128s: %s; see to that, or give the daemon "
+		"another --runtime-dir",
+		path ? path : "the runtime directory",
+		strerror(leases_problem(request->daemon->leases)));
 }
 
 static void fail_otherwise(struct request *request, int error)

@@ -158,14 +158,14 @@ class Keeping(Leases):
         lease, port = result["lease"]["lease"], result["port"]
         self.expect(0, ["release", lease])
         self.assertTrue(self.is_over(port))
-        self.expect(1, ["release", lease], err=f"portscan: you have no lease {lease}; leases "
+        self.expect(1, ["release", lease], err=f'portscan: you have no lease "{lease}"; leases '
                     "tells which you have\n")
         self.expect(0, ["release", "--json", self.lease()["lease"]["lease"]], "{}\n")
 
     def test_no_such_lease(self):
         for command in ("renew", "release"):
             self.expect(1, [command, "0123456789abcdef"], err="portscan: you have no lease "
-                        "0123456789abcdef; leases tells which you have\n")
+                        '"0123456789abcdef"; leases tells which you have\n')
             self.expect_usage([command], f"{command} needs a LEASE; 'portscan leases' tells which "
                               "there are")
             self.expect_usage([command, "a", "b"], '"b" is one argument too many; usage: portscan '
