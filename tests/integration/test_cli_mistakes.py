@@ -46,6 +46,13 @@ class Hosts(Cli):
         self.expect_usage(["check", "["], 'check needs PORT after the host "[", as in: portscan '
                           "check [ 8080")
 
+    def test_link_local_without_an_interface(self):
+        for command in ("check", "find", "scan", "wait"):
+            self.expect_usage([command, "fe80::1", "80"], 'host is "fe80::1", which is another one '
+                              "on each link; add the interface, as in fe80::1%eth0")
+        self.expect_usage(["check", "fe80::1%nowhere", "80"],
+                          'host is "fe80::1%nowhere", and there is no such interface; see ip link')
+
 
 class Sockets(Cli):
     def setUp(self):

@@ -7,7 +7,7 @@ import unittest
 
 import harness
 import users
-from harness import Daemon, Namespace, listener, require, require_root
+from harness import Daemon, Namespace, listener, require, require_root, wait_for
 from users import DAEMON_USER, GROUP, OTHER, OTHER_GROUP, USER
 
 # Interfaces that lead nowhere: what is sent to their networks is lost.
@@ -149,6 +149,8 @@ class Everybody(Rights):
             device = "d1" if "%d1" in address else "d0"
             self.assert_denied(client, address)
             self.namespace.run(f"ip addr add {add} dev {device} {nodad}")
+            # The kernel has IPv6 addresses routed a moment later.
+            self.assertTrue(wait_for(lambda: not self.ask(client, address)), address)
             self.assert_probed(client, address)
             self.namespace.run(f"ip addr del {add} dev {device}")
             self.assert_denied(client, address)
