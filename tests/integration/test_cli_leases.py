@@ -201,6 +201,16 @@ class Tables(Leases):
         self.assertRegex(self.expect(0, ["leases", "--all"], re.compile(r"(?s).*")),
                          rf"{over['ports'][0]} +tcp +\* +quarantined")
 
+    def test_many_ports(self):
+        """The table stays readable; all of them are in the JSON."""
+        ports = self.lease("--count", "200")["lease"]["ports"]
+        out = self.expect(0, ["leases"], re.compile(r"(?s).*"))
+        shown = out.splitlines()[1].split()[1:4]
+        self.assertEqual(shown[1:], ["(200)", "tcp"])
+        self.assertTrue(shown[0].startswith(f"{ports[0]}"), shown)
+        self.assertTrue(shown[0].endswith(",..."), shown)
+        self.assertLess(max(map(len, out.splitlines())), 160)
+
     def test_lost(self):
         """A port that somebody took while the daemon was dead is told of."""
         with Daemon("--quarantine-ms", "100", activated=False) as daemon:
