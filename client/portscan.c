@@ -119,7 +119,9 @@ enum exit_status complain_of(const struct portscan *p, int r)
 		complain("%s", error->message);
 		return error->code == PORTSCAN_ERROR_INVALID_PARAMETER ? EXIT_USAGE : EXIT_ERROR;
 	case ECONNRESET:
-		complain("the daemon has ended the connection; its log says why");
+		complain(
+			"the daemon has ended the connection; see its log, and whether you have very "
+			"many open");
 		return EXIT_NO_DAEMON;
 	case EBADMSG:
 		complain("what listens there is not portscand; see --socket and "

@@ -13,25 +13,35 @@ static bool is_trusted(const struct connection *connection)
 	       peer_is_in_group(connection->fd, connection->daemon->trusted_group);
 }
 
+static void deny(struct target *target, const char *why)
+{
+	struct error error = { 0 };
+
+	error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host), "%.80s %s",
+		  target->host, why);
+	target->failed(target, &error);
+	error_deinit(&error);
+}
+
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
 void target_judge(struct target *target)
 {
 	const struct daemon *daemon = target->connection->daemon;
-	struct error error = { 0 };
+	const struct policy *policy = &daemon->config.policy;
 
 	for (size_t i = 0; i < target->addresses.n_addresses; i++) {
 		union address address = address_destination(&target->addresses.addresses[i]);
 		bool is_local = route_is_local(&address);
 
-		if (policy_allows(&daemon->config.policy, &address, is_local,
+		if (policy_allows(policy, &address, is_local,
 				  !is_local && is_trusted(target->connection)))
 			continue;
-		error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
-			  "%.80s may not be probed by you; ask the administrator to put you into "
-			  "the group " TRUSTED_GROUP ", or to --allow the host",
-			  target->host);
-		target->failed(target, &error);
-		error_deinit(&error);
+		if (policy_allows(policy, &address, is_local, true))
+			deny(target, "may not be probed by you; ask the administrator to put you "
+				     "into the group " TRUSTED_GROUP ", or to --allow the host");
+		else
+			deny(target, "may not be probed by anybody, as the administrator has it; "
+				     "ask for another rule than its --deny");
 		return;
 	}
 	target->ready(target);

@@ -378,7 +378,8 @@ class Connecting(Cli):
             closer = threading.Thread(target=lambda: server.accept()[0].close())
             closer.start()
             self.expect(4, ["check", "9", "--socket", path],
-                        err="portscan: the daemon has ended the connection; its log says why\n")
+                        err="portscan: the daemon has ended the connection; see its log, and whether "
+                        "you have very many open\n")
             closer.join()
 
     @unittest.skipIf(os.path.exists("/run/portscand.sock"), "this host's daemon would answer")

@@ -230,6 +230,10 @@ class Policy(Rights):
             self.assert_denied(client, "10.9.0.2", "::ffff:10.9.0.2", "::ffff:a09:2",
                                "foreign.test", "mixed.test", "fe80::9:2%d0", "fe80::9:1%d0")
             self.assert_probed(client, "10.9.0.3", "fd09::2", "own.test")
+            # No group is of any use.
+            self.assertEqual(client.call("check", {"host": "10.9.0.2", "port": 9})["error"]
+                             ["message"], "10.9.0.2 may not be probed by anybody, as the "
+                             "administrator has it; ask for another rule than its --deny")
 
     def test_deny_of_this_host(self):
         daemon = self.start("--deny", "127.0.0.0/8", "--deny=::1")
