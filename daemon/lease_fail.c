@@ -98,8 +98,8 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 		fail_record(request);
 	else if (error == EEXIST)
 		lease_refuse_member(request, "name",
-				    "is that of a lease of yours with other ports; release that, "
-				    "or take another name");
+				    "is that of a lease of yours with other ports or members; "
+				    "release that, which leases tells of, or take another name");
 	else if (error == ESRCH)
 		lease_refuse_member(request, "pid", "is no process; it may have ended");
 	else
