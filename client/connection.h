@@ -31,6 +31,8 @@ struct portscan {
 	bool is_deaf;    /* the daemon reads no more, though there may still be answers */
 	bool is_busy;    /* completions may be running */
 	bool is_freed;   /* by a completion: memory goes when no longer busy */
+	/* Calls yet to come that don't look for their answer awake; how many there were last. */
+	unsigned n_to_sleep, n_slept;
 	uint64_t last_id;
 	struct buffer output;
 	struct frame_reader reader;
@@ -38,6 +40,7 @@ struct portscan {
 	struct descriptors claimed; /* by the answer in hand */
 	struct pending pending;
 	struct outcome last;
+	char received[64 * 1024]; /* by one recvmsg() */
 };
 
 /*

@@ -4,12 +4,18 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* So much is collected before it is sent without being asked to. */
 #define OUTPUT_ENOUGH (64u * 1024u)
-#define INPUT_SIZE    (64u * 1024u)
 /* Larger than any answer: the daemon has no reason to send that. */
 #define ANSWER_MAX (64u * 1024u * 1024u)
+/*
+ * On a machine with a processor to spare most answers are there sooner than one falls asleep and
+ * is woken again. Where they are not, it is tried again after so many calls at most.
+ */
+#define PATIENCE_NS  60000
+#define SLEEPING_MAX 64u
 
 /* Room for the result of any method. */
 union result {
@@ -234,20 +240,15 @@ static int flush_output(struct portscan *p)
 
 static int receive(struct portscan *p)
 {
-	char *space;
-	ssize_t n;
+	ssize_t n = arrivals_receive(&p->arrivals, p->fd, p->received, sizeof(p->received));
 	int r;
 
-	r = buffer_reserve(&p->reader.input, INPUT_SIZE, &space);
-	if (r < 0)
-		return r;
-	n = arrivals_receive(&p->arrivals, p->fd, space, INPUT_SIZE);
 	if (n < 0)
 		return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 	if (n == 0)
 		return -ECONNRESET;
-	buffer_added(&p->reader.input, (size_t)n);
-	return take_frames(p);
+	r = buffer_put(&p->reader.input, p->received, (size_t)n);
+	return r < 0 ? r : take_frames(p);
 }
 
 /* What there is to send and to receive, without blocking. */
@@ -351,12 +352,41 @@ static void on_waiter_progress(struct portscan *p, const struct portscan_progres
 	waiter->on_progress(p, progress, waiter->userdata);
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Looks for the answer a little while before it sleeps, as long as that has been worth it. */
+static void wait_awake(struct portscan *p, const struct waiter *waiter)
+{
+	int64_t end;
+
+	if (p->n_to_sleep > 0) {
+		p->n_to_sleep--;
+		return;
+	}
+	end = now_ns() + PATIENCE_NS;
+	while (!waiter->is_done && now_ns() < end)
+		turn(p);
+	if (waiter->is_done)
+		p->n_slept = 0;
+	else if (p->n_slept < SLEEPING_MAX)
+		p->n_slept = p->n_slept * 2 + 1;
+	p->n_to_sleep = p->n_slept;
+}
+
 static void wait_for(struct portscan *p, const struct waiter *waiter)
 {
 	int r = flush_output(p);
 
 	if (r < 0)
 		fail(p, r, NULL, NULL);
+	else
+		wait_awake(p, waiter);
 	while (!waiter->is_done) {
 		struct pollfd ready = { .fd = p->fd, .events = portscan_get_events(p) };
 

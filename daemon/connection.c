@@ -1,5 +1,6 @@
 #include "connection.h"
 
+#include "clock.h"
 #include "daemon.h"
 #include "leases.h"
 #include "log.h"
@@ -13,8 +14,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Calls started in one turn of the loop: some half a millisecond. */
-#define SLICE     32
+/* Microseconds of calls in one turn; the last one may go beyond. */
+#define SLICE_US  250
 #define READ_SIZE 65536
 /* What is read and thrown away so that the client gets to see the answer, and no reset. */
 #define DISCARD_MAX (16u * MESSAGE_MAX)
@@ -239,14 +240,15 @@ static void set_throttle(struct connection *connection)
 /* Works off a slice of the input. Returns -errno if the connection can't go on. */
 static int work_off(struct connection *connection)
 {
-	int r = 1;
+	uint64_t end = monotonic_us() + SLICE_US;
+	int r;
 
-	for (int i = 0; i < SLICE && r > 0; i++) {
+	do {
 		set_throttle(connection);
 		if (connection->is_throttled)
 			connection->blocked_by = BLOCKED_BY_THROTTLE;
 		r = connection->is_throttled ? 0 : work_off_one(connection);
-	}
+	} while (r > 0 && monotonic_us() < end);
 	if (r > 0)
 		turn_queue(&connection->daemon->turns, &connection->turn);
 	if (r == -EMSGSIZE) {

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* How long a turn of the loop may be spent on one listing. */
-#define SLICE_NS 1000000U
+/* How long a turn of the loop may be spent on reading a listing, and on telling those who asked. */
+#define SLICE_NS 500000U
 
 /* How often a listing is begun anew when the kernel says that it was interrupted. */
 #define RETRIES_MAX 5
@@ -25,6 +25,8 @@ struct sockdiag {
 
 	/* The dump that is running, if `running`. */
 	bool running;
+	bool delivering;    /* all of it is there */
+	int result;         /* of it, when `delivering` */
 	struct list asking; /* sockdiag_query::link; empty: all cancelled */
 	unsigned what;
 	uint16_t ports[SOCKDIAG_PORTS_MAX];
@@ -244,10 +246,35 @@ static void deliver(const struct sockdiag *sockdiag, struct sockdiag_query *quer
 	query->done(query, result, end > first ? sockdiag->sockets + first : NULL, end - first);
 }
 
-static void dump_finish(struct sockdiag *sockdiag, int result)
+/* A slice of them: hundreds may have asked, and each has a listing to look through. */
+static void deliver_some(struct sockdiag *sockdiag)
 {
+	uint64_t started = sockdiag_now_ns();
 	struct sockdiag_query *query;
 
+	/* `running` all the while: what is started by these is begun in the next turn. */
+	while (!list_empty(&sockdiag->asking)) {
+		if (sockdiag_now_ns() - started >= SLICE_NS) {
+			next_turn(sockdiag);
+			return;
+		}
+		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
+		list_remove(&query->link);
+		deliver(sockdiag, query, sockdiag->result);
+	}
+
+	if (sockdiag->n_allocated > SOCKETS_KEPT) {
+		free(sockdiag->sockets);
+		sockdiag->sockets = NULL;
+		sockdiag->n_allocated = 0;
+	}
+	sockdiag->delivering = sockdiag->running = false;
+	if (!list_empty(&sockdiag->waiting))
+		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
+}
+
+static void dump_finish(struct sockdiag *sockdiag, int result)
+{
 	ev_io_stop(sockdiag->loop, &sockdiag->readable);
 	/* After a failure the kernel may still be telling. */
 	if (result < 0) {
@@ -260,21 +287,9 @@ static void dump_finish(struct sockdiag *sockdiag, int result)
 		qsort(sockdiag->sockets, sockdiag->n_sockets, sizeof(*sockdiag->sockets),
 		      compare_ports);
 
-	/* `running` all the while: what is started by these is begun in the next turn. */
-	while (!list_empty(&sockdiag->asking)) {
-		query = list_first(&sockdiag->asking, struct sockdiag_query, link);
-		list_remove(&query->link);
-		deliver(sockdiag, query, result);
-	}
-
-	if (sockdiag->n_allocated > SOCKETS_KEPT) {
-		free(sockdiag->sockets);
-		sockdiag->sockets = NULL;
-		sockdiag->n_allocated = 0;
-	}
-	sockdiag->running = false;
-	if (!list_empty(&sockdiag->waiting))
-		ev_feed_event(sockdiag->loop, &sockdiag->turn, EV_CUSTOM);
+	sockdiag->delivering = true;
+	sockdiag->result = result;
+	deliver_some(sockdiag);
 }
 
 /* Reads and asks for a slice of time. */
@@ -358,6 +373,8 @@ static void on_turn(struct ev_loop *loop, ev_timer *watcher, int revents)
 			return;
 		dump_start(sockdiag);
 		next_turn(sockdiag);
+	} else if (sockdiag->delivering) {
+		deliver_some(sockdiag);
 	} else if (sockdiag->lookup.unsupported < 0) {
 		dump_finish(sockdiag, sockdiag->lookup.unsupported);
 	} else {

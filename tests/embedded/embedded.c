@@ -210,11 +210,11 @@ void embedded_end_leases(struct embedded *embedded)
 	struct lease *lease;
 
 	while ((lease = lease_table_next(table, NULL))) {
+		uint64_t id = lease->id;
+
 		lease_table_end(table, lease, leases_now());
 		/* Not even quarantined any more: the next test may want the port. */
-		lease = lease_table_next(table, NULL);
-		if (lease)
-			lease_table_restore_gone(table, lease->id);
+		lease_table_restore_gone(table, id);
 	}
 	lease_table_count(table, &counts);
 	must(counts.by_state[LEASE_HELD] == 0 && counts.by_state[LEASE_IN_USE] == 0);

@@ -368,11 +368,9 @@ START_TEST(a_client_s_call_leaves_out_what_is_not_set)
 	_cleanup_(json_decrefp) json_t *tree = json_of("{'id':4}");
 
 	ck_assert_int_eq(message_put_call(&output, "check", 1, check_params_fields, &params), 0);
-	assert_output("{'jsonrpc':'2.0','method':'check','params':{'port':22,'timeout_ms':100},"
-		      "'id':1}",
-		      '\n');
+	assert_output("{'method':'check','params':{'port':22,'timeout_ms':100},'id':1}", '\n');
 	ck_assert_int_eq(message_put_call(&output, "cancel", 2, NULL, tree), 0);
-	assert_output("{'jsonrpc':'2.0','method':'cancel','params':{'id':4},'id':2}", '\n');
+	assert_output("{'method':'cancel','params':{'id':4},'id':2}", '\n');
 }
 END_TEST
 
