@@ -70,6 +70,14 @@ static void fail_record(struct request *request)
 		strerror(leases_problem(request->daemon->leases)));
 }
 
+static void fail_descriptors(struct request *request)
+{
+	request_fail(
+		request, ERROR_RESOURCES_EXHAUSTED, json_pack("{ss}", "resource", "descriptors"),
+		"the daemon is short of descriptors, of which each port takes one; release some "
+		"leases, or raise its LimitNOFILE=");
+}
+
 static void fail_otherwise(struct request *request, int error)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
@@ -80,8 +88,7 @@ static void fail_otherwise(struct request *request, int error)
 			return;
 		}
 	}
-	/* Too many descriptors in flight are too many descriptors. */
-	request_fail_errno(request, error == ETOOMANYREFS ? EMFILE : error);
+	request_fail_errno(request, error);
 }
 
 void lease_fail(struct request *request, int error, const struct lease_params *params)
@@ -96,6 +103,9 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 		fail_quota(request);
 	else if (error == EIO)
 		fail_record(request);
+	else if (error == EMFILE || error == ENFILE || error == ETOOMANYREFS)
+		/* Too many descriptors in flight are too many descriptors. */
+		fail_descriptors(request);
 	else if (error == EEXIST)
 		lease_refuse_member(request, "name",
 				    "is that of a lease of yours with other ports or members; "

@@ -172,6 +172,18 @@ class Keeping(Leases):
                               f"{command} LEASE")
 
 
+class Short(Leases):
+    def test_of_descriptors(self):
+        """What helps is not a longer timeout, which leases don't have."""
+        with Daemon(nofile=64) as daemon:
+            run = self.run_portscan("lease", "--count", "100",
+                                    env={**os.environ, "PORTSCAND_SOCKET": daemon.path})
+            self.assertEqual(daemon.result("leases"), {"leases": []})
+        self.assertEqual(run.stderr, "portscan: the daemon is short of descriptors, of which each "
+                         "port takes one; release some leases, or raise its LimitNOFILE=\n")
+        self.assertEqual(run.returncode, 3)
+
+
 class Tables(Leases):
     def setUp(self):
         for lease in self.leases():
@@ -224,6 +236,14 @@ class Tables(Leases):
                     environment["PORTSCAND_SOCKET"] = again.path
                     run = self.run_portscan("leases", env=environment)
             self.assertRegex(run.stdout, rf"{port}  tcp +\* +lost:{port} +shared +released")
+
+    def test_who_agrees_with_itself(self):
+        """The lease is in use when a listener is shown above it, and else it is not."""
+        port = self.lease("--until", "released")["port"]
+        for _ in range(3):
+            with listening_socket(port=port):
+                self.expect(0, ["who", str(port)], re.compile(r"(?s).* LISTEN .* in_use .*"))
+            self.expect(0, ["who", str(port)], re.compile(rf"(?s).*{HEAD}.* held .*"))
 
     def test_who(self):
         port = self.lease("--name", "web")["port"]
