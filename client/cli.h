@@ -164,6 +164,12 @@ enum exit_status table_print(const struct table *table);
 enum exit_status print_leases(const struct portscan_lease_info *leases, size_t n);
 
 /*
+ * Adds pids and commands that the daemon didn't tell, of processes that this one may see: a user's
+ * own, or for root all. The daemon is on this host. May block for as long as /proc takes.
+ */
+void find_processes(struct portscan_who_result *result);
+
+/*
  * Takes the lease of the options, but `until`. 0 and *ret_result for the caller to clear; or
  * -errno, complained of, and how to exit.
  */

@@ -148,23 +148,23 @@ static void draw_scan(struct task *task)
  * The names of all TCP services by their ports, in one pass: getservbyport() goes through the
  * whole list for each, which for a table of 65,535 ports takes longer than the scan.
  */
-static void read_services(char *names[UINT16_MAX + 1])
+static void read_services(char (*names)[NI_MAXSERV])
 {
 	const struct servent *service;
 
 	setservent(1);
 	while ((service = getservent())) {
-		uint16_t port = ntohs((uint16_t)service->s_port);
+		char *name = names[ntohs((uint16_t)service->s_port)];
 
-		if (strcmp(service->s_proto, "tcp") == 0 && !names[port])
-			names[port] = strdup(service->s_name);
+		if (strcmp(service->s_proto, "tcp") == 0 && !name[0])
+			snprintf(name, NI_MAXSERV, "%s", service->s_name);
 	}
 	endservent();
 }
 
 static void print_table(const struct portscan_scan_result *result)
 {
-	char **names = calloc(UINT16_MAX + 1, sizeof(*names));
+	char(*names)[NI_MAXSERV] = calloc(UINT16_MAX + 1, sizeof(*names));
 
 	if (result->n_ports > 0) {
 		if (names)
@@ -174,10 +174,8 @@ static void print_table(const struct portscan_scan_result *result)
 	for (size_t i = 0; i < result->n_ports; i++) {
 		uint16_t port = result->ports[i];
 
-		printf("%-5u  %s\n", (unsigned)port, names && names[port] ? names[port] : "-");
+		printf("%-5u  %s\n", (unsigned)port, names && names[port][0] ? names[port] : "-");
 	}
-	for (size_t i = 0; names && i <= UINT16_MAX; i++)
-		free(names[i]);
 	free(names);
 }
 

@@ -127,7 +127,9 @@ static char *describe_ports(const uint16_t *ports, size_t n)
 	char *text = NULL;
 	FILE *stream = open_memstream(&text, &size);
 
-	for (size_t i = 0, last; stream && i < n; i = last + 1) {
+	if (!stream)
+		return NULL;
+	for (size_t i = 0, last; i < n; i = last + 1) {
 		if (i > 0 && ftell(stream) > PORTS_WIDTH) {
 			fprintf(stream, ",... (%zu)", n);
 			break;
@@ -138,7 +140,10 @@ static char *describe_ports(const uint16_t *ports, size_t n)
 		if (last > i)
 			fprintf(stream, "-%u", (unsigned)ports[last]);
 	}
-	return stream && fclose(stream) == 0 ? text : NULL;
+	if (fclose(stream) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
 static void add_ports(struct table *table, const char *before, const uint16_t *ports, size_t n)

@@ -14,7 +14,7 @@
  * On a machine with a processor to spare most answers are there sooner than one falls asleep and
  * is woken again. Where they are not, it is tried again after so many calls at most.
  */
-#define PATIENCE_NS  60000
+#define PATIENCE_NS  100000
 #define SLEEPING_MAX 64u
 
 /* Room for the result of any method. */

@@ -62,6 +62,8 @@ enum exit_status run_who(struct portscan *p, const struct options *options)
 	r = portscan_who(p, &args, &result);
 	if (r < 0)
 		return complain_of(p, r);
+	if (!options->json)
+		find_processes(&result);
 	is_leased = result.lease.lease[0];
 	if (result.n_sockets == 0 && !is_leased)
 		status = EXIT_NO;

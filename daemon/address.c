@@ -38,8 +38,9 @@ static int parse_in6(union address *ret_address, const char *text)
 		return -EINVAL;
 	if (percent) {
 		address.in6.sin6_scope_id = if_nametoindex(percent + 1);
+		/* Without a descriptor to ask with glibc says ENOENT. */
 		if (address.in6.sin6_scope_id == 0)
-			return -ENODEV;
+			return errno == ENODEV ? -ENODEV : -EMFILE;
 	}
 
 	/* Written either way it is the same host, and is judged and counted as the same. */

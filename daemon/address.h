@@ -27,8 +27,8 @@ void address_list_deinit(struct address_list *list);
 
 /*
  * An address as the kernel writes it, IPv6 with %interface where it needs one; IPv4 mapped into
- * IPv6 becomes IPv4. The port is 0. Returns 0; -ENODEV if there is no such interface; -EINVAL if
- * `text` is no address.
+ * IPv6 becomes IPv4. The port is 0. Returns 0; -ENODEV if there is no such interface; -EMFILE if
+ * there was no descriptor to ask for it with; -EINVAL if `text` is no address.
  */
 int address_parse(union address *ret_address, const char *text);
 

@@ -44,10 +44,10 @@ static void table_deinit(struct table *table)
 	*table = (struct table){ 0 };
 }
 
-/* Takes `path` over only when it succeeds. */
-static int table_add(struct table *table, uint64_t id, char *path)
+static int table_add(struct table *table, uint64_t id, const char *parent, const char *name)
 {
 	struct entry *entries;
+	char *path;
 	size_t n;
 
 	if (table->n_entries == table->n_allocated) {
@@ -58,6 +58,8 @@ static int table_add(struct table *table, uint64_t id, char *path)
 		table->entries = entries;
 		table->n_allocated = n;
 	}
+	if (asprintf(&path, "%s/%s", parent, name) < 0)
+		return -ENOMEM;
 	table->entries[table->n_entries++] = (struct entry){ .id = id, .path = path };
 	return 0;
 }
@@ -78,22 +80,6 @@ static const char *table_find(const struct table *table, uint64_t id)
 		return NULL;
 	found = bsearch(&key, table->entries, table->n_entries, sizeof(key), compare_entries);
 	return found ? found->path : NULL;
-}
-
-static int add_child(struct table *table, const char *parent, const struct dirent *child)
-{
-	_cleanup_(freep) char *path = NULL;
-	int r;
-
-	/* The root is "/", and its children are not "//child". */
-	if (asprintf(&path, "%s/%s", parent[1] ? parent : "", child->d_name) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	r = table_add(table, child->d_ino, path);
-	if (r >= 0)
-		path = NULL;
-	return r;
 }
 
 static void closedirp(DIR **directory)
@@ -133,7 +119,8 @@ static int add_children(struct table *table, int root_fd, const char *parent)
 			continue;
 		if (table->n_entries >= CGROUPS_MAX)
 			return 0;
-		r = add_child(table, parent, child);
+		/* The root is "/", and its children are not "//child". */
+		r = table_add(table, child->d_ino, parent[1] ? parent : "", child->d_name);
 		if (r < 0)
 			return r;
 	}
@@ -146,19 +133,14 @@ static int add_children(struct table *table, int root_fd, const char *parent)
  */
 static int table_walk(struct table *table, int root_fd)
 {
-	_cleanup_(freep) char *path = NULL;
 	struct stat status;
 	int r;
 
 	if (fstat(root_fd, &status) < 0)
 		return -errno;
-	path = strdup("/");
-	if (!path)
-		return -ENOMEM;
-	r = table_add(table, status.st_ino, path);
+	r = table_add(table, status.st_ino, "", "");
 	if (r < 0)
 		return r;
-	path = NULL;
 
 	for (size_t i = 0; i < table->n_entries; i++) {
 		r = add_children(table, root_fd, table->entries[i].path);

@@ -226,7 +226,7 @@ static int work_off_one(struct connection *connection)
 
 static void set_throttle(struct connection *connection)
 {
-	size_t unsent = buffer_size(&connection->output.buffer);
+	size_t unsent = buffer_size(&connection->output.buffer) + connection->weight;
 	size_t n_fds = connection->output.n_fds;
 
 	if (unsent > UNSENT_MAX || connection->n_under_way >= UNDER_WAY_MAX ||

@@ -46,6 +46,7 @@ struct connection {
 	struct list leases;   /* that end with the connection, of lease::owner_link */
 	struct batch *batch;  /* whose calls are being started */
 	size_t n_under_way;
+	size_t weight;       /* of what is under way, in bytes: see request_weigh() */
 	size_t n_discarded;  /* bytes of input */
 	bool is_input_ended; /* the client has half-closed, or is not listened to any more */
 	bool is_discarding;  /* what still comes in is of no interest */

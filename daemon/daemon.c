@@ -51,7 +51,10 @@ int daemon_open(struct daemon *daemon)
 	daemon_set_limits(daemon, &daemon->config);
 	daemon->trusted_group = find_group();
 	turns_init(&daemon->turns, daemon->loop);
-	r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, daemon->config.window);
+	r = route_init(&daemon->route);
+	if (r >= 0)
+		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, &daemon->route,
+			       daemon->config.window);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);
 	if (r >= 0)
@@ -92,6 +95,7 @@ void daemon_close(struct daemon *daemon)
 	hangups_free(daemon->hangups);
 	resolver_free(daemon->resolver);
 	prober_free(daemon->prober);
+	route_deinit(&daemon->route);
 	turns_deinit(&daemon->turns);
 	ev_loop_destroy(daemon->loop);
 }

@@ -9,6 +9,7 @@
 #include "metrics.h"
 #include "probe.h"
 #include "resolver.h"
+#include "route.h"
 #include "sockdiag.h"
 #include "turn.h"
 #include "user.h"
@@ -29,6 +30,7 @@ struct daemon {
 	struct turns turns;
 	struct users users;
 	gid_t trusted_group; /* whose members may probe foreign hosts; -1: there is none */
+	struct route route;
 	struct prober *prober;
 	struct resolver *resolver;
 	struct hangups *hangups;

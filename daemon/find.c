@@ -154,6 +154,9 @@ static void reply_now(struct request *request)
 static void reply(struct find *find)
 {
 	sweep_free(steal(find->sweep));
+	listing_deinit(&find->listing);
+	bitmap_deinit(&find->decided);
+	bitmap_deinit(&find->matching);
 	if (!request_defer(find->request, reply_now))
 		reply_now(find->request);
 }
@@ -210,6 +213,7 @@ static int prepare(struct find *find)
 		return r;
 	n = find->ports.n_ports;
 	count = (size_t)params->count < n ? (size_t)params->count : n;
+	request_weigh(find->request, sizeof(*find) + 3 * n / 8 + count * PORT_WEIGHT);
 	find->result.ports = calloc(count + 1, sizeof(*find->result.ports));
 	if (!find->result.ports)
 		return -ENOMEM;
@@ -294,13 +298,15 @@ static void on_ready(struct target *target)
 {
 	struct find *find = container_of(target, struct find, target);
 	const struct find_params *params = find->request->params;
-	int r;
+	int r = 0;
 
-	for (size_t i = 0; i < target->addresses.n_addresses; i++)
-		find->is_local |= route_is_local(&target->addresses.addresses[i]);
-	if (params->via == VIA_TABLE)
+	for (size_t i = 0; i < target->addresses.n_addresses && r >= 0; i++) {
+		r = route_is_local(&find->request->daemon->route, &target->addresses.addresses[i]);
+		find->is_local |= r > 0;
+	}
+	if (r >= 0 && params->via == VIA_TABLE)
 		r = listing_start(&find->listing, &target->addresses);
-	else
+	else if (r >= 0)
 		r = start_sweep(find, params->via);
 	if (r < 0)
 		fail_errno(find, -r);

@@ -297,12 +297,9 @@ static int replay(struct journal *journal, const char *text, size_t size,
 	return 0;
 }
 
-static int load(struct journal *journal, struct journal_error *error)
+/* Leaves journal->fd negative if there is no file. */
+static int open_file(struct journal *journal)
 {
-	_cleanup_(freep) char *text = NULL;
-	size_t size = 0;
-	int r;
-
 	journal->fd = openat(journal->directory_fd, JOURNAL_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (journal->fd < 0 && (errno == EROFS || errno == EACCES)) {
 		journal->stale = true;
@@ -310,17 +307,33 @@ static int load(struct journal *journal, struct journal_error *error)
 		journal->fd = openat(journal->directory_fd, JOURNAL_FILE,
 				     O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	}
-	if (journal->fd < 0 && errno != ENOENT)
-		return -errno;
-	if (journal->fd < 0) {
-		journal->stale = true;
-		return 0;
-	}
+	return journal->fd < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int load_file(struct journal *journal, struct journal_error *error)
+{
+	_cleanup_(freep) char *text = NULL;
+	size_t size = 0;
+	int r;
 
 	r = read_all(journal->fd, &text, &size);
 	if (r < 0 || !text)
 		return r;
 	return replay(journal, text, size, error);
+}
+
+static int load(struct journal *journal, struct journal_error *error)
+{
+	int r;
+
+	r = open_file(journal);
+	if (r < 0)
+		return r;
+	if (journal->fd < 0) {
+		journal->stale = true;
+		return 0;
+	}
+	return load_file(journal, error);
 }
 
 int journal_open(struct journal **ret_journal, int directory_fd, const char *boot_id,

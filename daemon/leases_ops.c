@@ -2,6 +2,7 @@
 #include "leases_internal.h"
 #include "log.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -31,6 +32,15 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 	if (lease->uid != 0 && port < leases->first_port_of_all)
 		return -EACCES;
 	r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
+	/*
+	 * The socket of a lease that is over may be parked behind living ones still. Nobody is
+	 * waiting for its port but who had it by name, and would get another for good.
+	 */
+	if (r == -EADDRINUSE && lease->name && leases->parking &&
+	    parking_is_untidy(leases->parking)) {
+		parking_tidy(leases->parking, UINT_MAX);
+		r = holding_new(&holding, lease, port, leases->allow_time_wait, leases->parking);
+	}
 	if (r < 0)
 		return r;
 	if (!may_keep(leases, lease, holding)) {

@@ -6,17 +6,22 @@
 
 int passed_take(struct passed *ret_passed)
 {
-	struct passed passed = { 0 };
-	int n = sd_listen_fds_with_names(1, &passed.names);
+	char **names = NULL;
+	int *fds, n;
 
+	n = sd_listen_fds_with_names(1, &names);
 	if (n < 0)
 		return n;
-	passed.fds = calloc((size_t)n + 1, sizeof(*passed.fds));
-	if (!passed.fds)
+	fds = calloc((size_t)n + 1, sizeof(*fds));
+	if (!fds) {
+		for (int i = 0; i < n; i++)
+			free(names[i]);
+		free(names);
 		return -ENOMEM;
+	}
 	for (int i = 0; i < n; i++)
-		passed.fds[passed.n++] = SD_LISTEN_FDS_START + i;
-	*ret_passed = passed;
+		fds[i] = SD_LISTEN_FDS_START + i;
+	*ret_passed = (struct passed){ .fds = fds, .names = names, .n = (size_t)n };
 	return 0;
 }
 

@@ -17,6 +17,18 @@ struct pool_slot {
 	uint8_t state;
 };
 
+static void set_position(struct pool *pool, size_t position, uint16_t port)
+{
+	pool->free[position] = port;
+	pool->slots[port].position = (uint16_t)position;
+}
+
+static void add_free(struct pool *pool, uint16_t port)
+{
+	set_position(pool, pool->n_free++, port);
+	pool->slots[port].state = SLOT_FREE;
+}
+
 int pool_init(struct pool *pool, const struct port_range *ranges, size_t n_ranges)
 {
 	_cleanup_(pool_deinit) struct pool new = { 0 };
@@ -38,7 +50,8 @@ int pool_init(struct pool *pool, const struct port_range *ranges, size_t n_range
 	if (!new.free)
 		return -ENOMEM;
 	for (uint32_t port = 1; port <= UINT16_MAX; port++)
-		pool_put(&new, (uint16_t)port);
+		if (new.slots[port].state == SLOT_TAKEN)
+			add_free(&new, (uint16_t)port);
 
 	*pool = new;
 	new = (struct pool){ 0 };
@@ -62,12 +75,6 @@ bool pool_is_free(const struct pool *pool, uint16_t port)
 	return pool->slots[port].state == SLOT_FREE;
 }
 
-static void set_position(struct pool *pool, size_t position, uint16_t port)
-{
-	pool->free[position] = port;
-	pool->slots[port].position = (uint16_t)position;
-}
-
 void pool_take(struct pool *pool, uint16_t port)
 {
 	struct pool_slot *slot = &pool->slots[port];
@@ -88,14 +95,11 @@ void pool_take(struct pool *pool, uint16_t port)
 
 void pool_put(struct pool *pool, uint16_t port)
 {
-	struct pool_slot *slot = &pool->slots[port];
-
-	if (slot->state == SLOT_OUTSIDE)
+	if (pool->slots[port].state == SLOT_OUTSIDE)
 		return;
 
 	pool_take(pool, port);
-	set_position(pool, pool->n_free++, port);
-	slot->state = SLOT_FREE;
+	add_free(pool, port);
 }
 
 void pool_refuse(struct pool *pool, uint16_t port, int64_t now_ms)

@@ -10,6 +10,7 @@
 struct prober {
 	struct ev_loop *loop;
 	const struct descriptors *descriptors;
+	struct route *route;
 	unsigned max_sockets, n_sockets;
 	unsigned window;
 	int idle[2];         /* a socket that can be used again: IPv4, IPv6 */
@@ -57,7 +58,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 }
 
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
-	       const struct descriptors *descriptors, unsigned window)
+	       const struct descriptors *descriptors, struct route *route, unsigned window)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
@@ -65,6 +66,7 @@ int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 		return -ENOMEM;
 	prober->loop = loop;
 	prober->descriptors = descriptors;
+	prober->route = route;
 	prober->max_sockets = descriptors_for_probes(descriptors);
 	prober->window = window;
 	prober->idle[0] = prober->idle[1] = -EBADF;
@@ -331,11 +333,6 @@ void prober_wait(struct prober *prober, struct prober_waiter *waiter)
 	}
 }
 
-void prober_waiter_cancel(struct prober_waiter *waiter)
-{
-	list_remove(&waiter->link);
-}
-
 static int compare_windows(const void *a, const void *b)
 {
 	const struct host_window *one = a, *other = b;
@@ -348,8 +345,11 @@ int host_window_get(struct prober *prober, const union address *address,
 {
 	struct host_window key = { .host = *address };
 	struct host_window **found, *window;
+	int is_local = route_is_local(prober->route, address);
 
-	if (route_is_local(address)) {
+	if (is_local < 0)
+		return is_local;
+	if (is_local) {
 		*ret_window = NULL;
 		return 0;
 	}

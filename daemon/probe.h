@@ -20,6 +20,7 @@ struct prober_counters {
 };
 
 struct prober;
+struct route;
 
 /* Waits until it is worth trying again; embedded in who was starved. */
 struct prober_waiter {
@@ -35,10 +36,10 @@ struct host_window;
 
 /*
  * `window`: so many probes at once to one foreign host; the number of all follows from
- * `descriptors`, which stay the caller's. 0 or -errno.
+ * `descriptors`, which stay the caller's, as `route` does. 0 or -errno.
  */
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
-	       const struct descriptors *descriptors, unsigned window);
+	       const struct descriptors *descriptors, struct route *route, unsigned window);
 void prober_free(struct prober *prober);
 
 /* Another window from now on. */
@@ -68,7 +69,6 @@ void prober_expire(struct prober *prober, struct user *user, int fd);
  * milliseconds: not all that can run short is ours to count.
  */
 void prober_wait(struct prober *prober, struct prober_waiter *waiter);
-void prober_waiter_cancel(struct prober_waiter *waiter);
 
 /*
  * The window for the host of `address`, NULL in *ret_window if it is this host, which needs none.

@@ -23,6 +23,7 @@ static void request_end(struct request *request)
 
 	if (request->is_charged)
 		user_discharge(connection->user, CHARGE_REQUESTS);
+	request_weigh(request, 0);
 	list_remove(&request->link);
 	list_remove(&request->deferred_link);
 	if (request->params) {
@@ -172,6 +173,14 @@ bool request_defer(struct request *request, void (*resume)(struct request *reque
 	return true;
 }
 
+void request_weigh(struct request *request, size_t weight)
+{
+	if (weight > WEIGHT_MAX)
+		weight = WEIGHT_MAX;
+	request->connection->weight += weight - request->weight;
+	request->weight = weight;
+}
+
 static void stop_work(struct request *request)
 {
 	if (request->method && request->method->cancel)
@@ -290,15 +299,18 @@ int request_start(struct connection *connection, struct batch *batch, json_t *me
 	struct error error = { 0 };
 	struct request *request;
 	struct call call;
-	int r, unpacked;
+	int r = 0, unpacked;
 
 	unpacked = call_unpack(&call, message, dialect, &error);
-	r = unpacked < 0 && dialect == DIALECT_VARLINK ? unpacked : 0;
-	request = r < 0 ? NULL : request_new(connection, batch, message, &call);
-	if (r >= 0 && !request)
-		r = -ENOMEM;
-	if (r < 0)
+	if (unpacked < 0 && dialect == DIALECT_VARLINK) {
+		r = unpacked;
 		goto finish;
+	}
+	request = request_new(connection, batch, message, &call);
+	if (!request) {
+		r = -ENOMEM;
+		goto finish;
+	}
 
 	if (unpacked < 0) {
 		request_fail_error(request, &error);

@@ -24,6 +24,7 @@ struct request {
 	uint64_t started;    /* monotonic, in microseconds */
 	void *work;          /* of the method */
 	bool is_charged;     /* to the user */
+	size_t weight;       /* see request_weigh() */
 	void (*resume)(struct request *request);
 };
 
@@ -64,6 +65,15 @@ void request_put_progress(struct request *request, const struct field *fields,
  * called when it has caught up. False: answer now.
  */
 bool request_defer(struct request *request, void (*resume)(struct request *request));
+
+/* Bytes for a port of a result: in an array, and in the answer. */
+#define PORT_WEIGHT 8
+
+/*
+ * Says how many bytes it takes, its answer included, for as long as it is under way: they count
+ * as unsent answers, up to WEIGHT_MAX, so that nobody has the daemon keep hundreds of large ones.
+ */
+void request_weigh(struct request *request, size_t weight);
 
 /* Ends it with an error, from outside: what it has under way is stopped. */
 void request_cancel(struct request *request, enum error_code code, const char *message);

@@ -1,5 +1,7 @@
 #include "route.h"
 
+#include "netlink.h"
+
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -20,7 +22,8 @@ static void put_attribute(struct route_request *request, unsigned short type, co
 	request->header.nlmsg_len += (uint32_t)RTA_SPACE(size);
 }
 
-static size_t fill_request(struct route_request *request, const union address *address)
+static void fill_request(struct route_request *request, uint32_t sequence,
+			 const union address *address)
 {
 	bool is_in6 = address->sa.sa_family == AF_INET6;
 	size_t size = is_in6 ? 16 : 4;
@@ -28,7 +31,8 @@ static size_t fill_request(struct route_request *request, const union address *a
 	*request = (struct route_request){
 		.header = { .nlmsg_len = offsetof(struct route_request, attributes),
 			    .nlmsg_type = RTM_GETROUTE,
-			    .nlmsg_flags = NLM_F_REQUEST },
+			    .nlmsg_flags = NLM_F_REQUEST,
+			    .nlmsg_seq = sequence },
 		.route = { .rtm_family = (unsigned char)address->sa.sa_family,
 			   .rtm_dst_len = (unsigned char)(size * 8) },
 	};
@@ -37,31 +41,41 @@ static size_t fill_request(struct route_request *request, const union address *a
 	if (is_in6 && address->in6.sin6_scope_id != 0)
 		put_attribute(request, RTA_OIF, &address->in6.sin6_scope_id,
 			      sizeof(address->in6.sin6_scope_id));
-	return request->header.nlmsg_len;
 }
 
-bool route_is_local(const union address *address)
+int route_init(struct route *route)
 {
-	_cleanup_(closep) int fd = -EBADF;
+	int r = netlink_open(NETLINK_ROUTE);
+
+	*route = (struct route){ .fd = r };
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS ? r : 0;
+}
+
+void route_deinit(struct route *route)
+{
+	closep(&route->fd);
+	route->fd = -EBADF;
+}
+
+int route_is_local(struct route *route, const union address *address)
+{
+	_Alignas(struct nlmsghdr) uint8_t buffer[1024];
 	struct route_request request;
-	union {
-		struct nlmsghdr header;
-		char bytes[1024];
-	} reply;
-	const struct rtmsg *route = NLMSG_DATA(&reply.header);
-	size_t request_size;
-	ssize_t size;
+	const struct nlmsghdr *answer = NULL;
+	const struct rtmsg *data;
+	int r;
 
 	if (address_is_loopback(address))
-		return true;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (fd < 0)
-		return false;
-	request_size = fill_request(&request, address);
-	if (send(fd, &request, request_size, 0) < 0)
-		return false;
-	/* The kernel has answered before send() returned. */
-	size = recv(fd, &reply, sizeof(reply), 0);
-	return size >= (ssize_t)NLMSG_LENGTH(sizeof(*route)) &&
-	       reply.header.nlmsg_type == RTM_NEWROUTE && route->rtm_type == RTN_LOCAL;
+		return 1;
+	if (route->fd < 0)
+		return 0;
+	fill_request(&request, ++route->sequence, address);
+	r = netlink_exchange(route->fd, &request.header, buffer, sizeof(buffer), &answer);
+	if (r == -ENOBUFS || r == -ENOMEM)
+		return -ENOBUFS;
+	if (r < 0 || !answer || answer->nlmsg_type != RTM_NEWROUTE ||
+	    answer->nlmsg_len < NLMSG_LENGTH(sizeof(*data)))
+		return 0;
+	data = NLMSG_DATA(answer);
+	return data->rtm_type == RTN_LOCAL;
 }

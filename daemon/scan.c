@@ -249,6 +249,7 @@ static int prepare(struct scan *scan)
 {
 	const struct scan_params *params = scan->request->params;
 	const char *why;
+	size_t n;
 	int r = 0;
 
 	scan->ports = &params->ports;
@@ -256,11 +257,16 @@ static int prepare(struct scan *scan)
 		r = portlist_parse(&scan->all, SCAN_PORTS_DEFAULT, &why);
 		scan->ports = &scan->all;
 	}
+	n = scan->ports->n_ports;
+	/* Of open ports there are few. */
+	request_weigh(scan->request,
+		      sizeof(*scan) + 3 * n / 8 +
+			      (params->status == STATUS_CLOSED ? n * PORT_WEIGHT : 0));
 	if (r >= 0)
-		r = bitmap_init(&scan->matching, scan->ports->n_ports);
+		r = bitmap_init(&scan->matching, n);
 	if (r >= 0)
-		r = bitmap_init(&scan->untold, scan->ports->n_ports);
-	scan->result.total = (int64_t)scan->ports->n_ports;
+		r = bitmap_init(&scan->untold, n);
+	scan->result.total = (int64_t)n;
 	return r;
 }
 

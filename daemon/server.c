@@ -19,9 +19,9 @@
 
 struct server {
 	struct daemon *daemon;
-	struct list listeners;   /* of listener::link */
-	struct list connections; /* of connection::link */
-	size_t n_connections;
+	struct listener *listeners; /* as many as there can be: watchers must stay where they are */
+	struct list connections;    /* of connection::link */
+	size_t n_listeners, n_connections;
 	ev_timer resume;
 	bool is_paused;
 	struct log_limit pause_limit;
@@ -30,7 +30,6 @@ struct server {
 };
 
 struct listener {
-	struct list link; /* server::listeners */
 	struct server *server;
 	struct listening_socket socket;
 	ev_io acceptable;
@@ -38,13 +37,11 @@ struct listener {
 
 static void set_accepting(struct server *server, bool is_accepting)
 {
-	struct listener *listener;
-
-	list_for_each (listener, &server->listeners, link) {
+	for (size_t i = 0; i < server->n_listeners; i++) {
 		if (is_accepting)
-			ev_io_start(server->daemon->loop, &listener->acceptable);
+			ev_io_start(server->daemon->loop, &server->listeners[i].acceptable);
 		else
-			ev_io_stop(server->daemon->loop, &listener->acceptable);
+			ev_io_stop(server->daemon->loop, &server->listeners[i].acceptable);
 	}
 }
 
@@ -141,17 +138,13 @@ void server_connection_ended(struct server *server, bool ends_daemon)
 		on_resume(daemon->loop, &server->resume, 0);
 }
 
-static int add_listener(struct server *server, const struct listening_socket *socket)
+static void add_listener(struct server *server, const struct listening_socket *socket)
 {
-	struct listener *listener = calloc(1, sizeof(*listener));
+	struct listener *listener = &server->listeners[server->n_listeners++];
 
-	if (!listener)
-		return -ENOMEM;
 	listener->server = server;
 	listener->socket = *socket;
 	ev_io_init(&listener->acceptable, on_acceptable, socket->fd, EV_READ);
-	list_append(&server->listeners, &listener->link);
-	return 0;
 }
 
 static void describe(struct server *server, const char *what)
@@ -182,11 +175,11 @@ static int take_passed_socket(struct server *server, int fd, const char *name)
 		return -EINVAL;
 	}
 	r = listener_adopt(&socket, fd);
-	if (r >= 0)
-		r = add_listener(server, &socket);
-	if (r >= 0)
-		describe(server, socket.name);
-	return r;
+	if (r < 0)
+		return r;
+	add_listener(server, &socket);
+	describe(server, socket.name);
+	return 0;
 }
 
 static int take_passed_sockets(struct server *server, struct passed *passed)
@@ -196,7 +189,7 @@ static int take_passed_sockets(struct server *server, struct passed *passed)
 	for (size_t i = 0; i < passed->n && r >= 0; i++)
 		if (!parking_is_ours(passed->names[i]))
 			r = take_passed_socket(server, steal_fd(&passed->fds[i]), passed->names[i]);
-	server->is_private = list_empty(&server->listeners) && server->n_connections > 0;
+	server->is_private = server->n_listeners == 0 && server->n_connections > 0;
 	return r;
 }
 
@@ -214,9 +207,7 @@ static int open_sockets(struct server *server)
 
 		if (r < 0)
 			return r;
-		r = add_listener(server, &socket);
-		if (r < 0)
-			return r;
+		add_listener(server, &socket);
 		describe(server, config->sockets[i]);
 	}
 	return 0;
@@ -236,12 +227,15 @@ int server_new(struct server **ret_server, struct daemon *daemon, struct passed 
 	if (!server)
 		return -ENOMEM;
 	server->daemon = daemon;
-	list_init(&server->listeners);
 	list_init(&server->connections);
 	ev_timer_init(&server->resume, on_resume, PAUSE, 0.);
+	server->listeners =
+		calloc(passed->n + daemon->config.n_sockets + 1, sizeof(*server->listeners));
+	if (!server->listeners)
+		return -ENOMEM;
 
 	r = take_passed_sockets(server, passed);
-	if (r >= 0 && list_empty(&server->listeners) && !server->is_private)
+	if (r >= 0 && server->n_listeners == 0 && !server->is_private)
 		r = open_sockets(server);
 	if (r < 0)
 		return r;
@@ -272,14 +266,10 @@ void server_free(struct server *server)
 		return;
 	while (!list_empty(&server->connections))
 		connection_free(list_first(&server->connections, struct connection, link));
-	while (!list_empty(&server->listeners)) {
-		struct listener *listener = list_first(&server->listeners, struct listener, link);
-
-		ev_io_stop(server->daemon->loop, &listener->acceptable);
-		listener_close(&listener->socket);
-		list_remove(&listener->link);
-		free(listener);
-	}
+	set_accepting(server, false);
+	for (size_t i = 0; i < server->n_listeners; i++)
+		listener_close(&server->listeners[i].socket);
+	free(server->listeners);
 	ev_timer_stop(server->daemon->loop, &server->resume);
 	free(server);
 }

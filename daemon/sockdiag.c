@@ -1,5 +1,6 @@
 #include "sockdiag.h"
 
+#include "netlink.h"
 #include "sockdiag_lookup.h"
 
 #include <netinet/in.h>
@@ -81,7 +82,7 @@ static int dump_open(struct sockdiag *sockdiag)
 
 	if (sockdiag->fd >= 0)
 		return 0;
-	r = sockdiag_open(NETLINK_SOCK_DIAG);
+	r = netlink_open(NETLINK_SOCK_DIAG);
 	if (r < 0)
 		return r;
 	sockdiag->fd = r;

@@ -1,5 +1,7 @@
 #include "sockdiag_lookup.h"
 
+#include "netlink.h"
+
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,55 +17,6 @@ uint64_t sockdiag_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-int sockdiag_open(int protocol)
-{
-	/* Connected to port 0, the kernel: nobody else's messages get in. */
-	static const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	_cleanup_(closep) int fd = -EBADF;
-
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-	if (fd < 0)
-		return negative_errno();
-	if (connect(fd, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return negative_errno();
-	return steal_fd(&fd);
-}
-
-/*
- * Sends a request that has one message for an answer, and finds that in `buffer`. Returns 0, or
- * the -errno that is the answer. The kernel has answered when send() returns: there is nothing to
- * wait for.
- */
-static int exchange(int fd, const struct nlmsghdr *request, uint8_t *buffer, size_t size,
-		    const struct nlmsghdr **ret_answer)
-{
-	const struct nlmsghdr *message;
-	size_t position;
-	ssize_t n;
-
-	if (send(fd, request, request->nlmsg_len, 0) < 0)
-		return negative_errno();
-
-	for (;;) {
-		n = recv(fd, buffer, size, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? -EIO : negative_errno();
-
-		position = 0;
-		while ((message = sockdiag_next_message(buffer, (size_t)n, &position))) {
-			/* What an earlier call left behind when it failed. */
-			if (message->nlmsg_seq != request->nlmsg_seq)
-				continue;
-			if (message->nlmsg_type == NLMSG_ERROR || message->nlmsg_type == NLMSG_DONE)
-				return sockdiag_unpack_error(message);
-			*ret_answer = message;
-			return 0;
-		}
-	}
-}
-
 /*
  * Has the kernel load the protocol's module, and sees whether it is there: to a look-up, "no such
  * module" and "no such socket" are both ENOENT. A dump of sockets in no state tells, and walks
@@ -76,7 +29,7 @@ static int check_support(struct sockdiag_lookup *lookup, int protocol)
 	const struct nlmsghdr *answer = NULL;
 
 	sockdiag_pack_dump(&request, ++lookup->sequence, AF_INET, protocol, 0, NULL, 0);
-	return exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
+	return netlink_exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
 }
 
 int sockdiag_lookup_init(struct sockdiag_lookup *lookup)
@@ -85,7 +38,7 @@ int sockdiag_lookup_init(struct sockdiag_lookup *lookup)
 
 	*lookup = (struct sockdiag_lookup){ .diag_fd = -EBADF, .route_fd = -EBADF };
 
-	r = sockdiag_open(NETLINK_SOCK_DIAG);
+	r = netlink_open(NETLINK_SOCK_DIAG);
 	if (r >= 0) {
 		lookup->diag_fd = r;
 		r = check_support(lookup, IPPROTO_TCP);
@@ -94,7 +47,7 @@ int sockdiag_lookup_init(struct sockdiag_lookup *lookup)
 	if (r >= 0)
 		(void)check_support(lookup, IPPROTO_UDP);
 	if (r >= 0) {
-		r = sockdiag_open(NETLINK_ROUTE);
+		r = netlink_open(NETLINK_ROUTE);
 		lookup->route_fd = r;
 	}
 	if (r >= 0)
@@ -123,7 +76,7 @@ static int ask_route(struct sockdiag_lookup *lookup, int family, const uint8_t *
 	int r;
 
 	sockdiag_pack_route(&request, ++lookup->sequence, family, address);
-	r = exchange(lookup->route_fd, &request.header, buffer, sizeof(buffer), &answer);
+	r = netlink_exchange(lookup->route_fd, &request.header, buffer, sizeof(buffer), &answer);
 	switch (r) {
 	case 0:
 		break;
@@ -208,7 +161,7 @@ int sockdiag_lookup_find(struct sockdiag_lookup *lookup, int family, const void 
 
 	sockdiag_pack_exact(&request, ++lookup->sequence, family, destination, port,
 			    (uint32_t)interface);
-	r = exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
+	r = netlink_exchange(lookup->diag_fd, &request.header, buffer, sizeof(buffer), &answer);
 	if (r < 0)
 		return r;
 	r = sockdiag_unpack_socket(answer, IPPROTO_TCP, &found);

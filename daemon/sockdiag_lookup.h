@@ -19,9 +19,6 @@ struct sockdiag_lookup {
 	uint64_t looked_at_ns;
 };
 
-/* A nonblocking netlink socket that only the kernel can send to. Returns it, or -errno. */
-int sockdiag_open(int protocol);
-
 /* Embedded: returns 0, or -errno after which deinit is allowed and not needed. May block. */
 int sockdiag_lookup_init(struct sockdiag_lookup *lookup);
 void sockdiag_lookup_deinit(struct sockdiag_lookup *lookup);

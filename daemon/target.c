@@ -13,35 +13,47 @@ static bool is_trusted(const struct connection *connection)
 	       peer_is_in_group(connection->fd, connection->daemon->trusted_group);
 }
 
-static void deny(struct target *target, const char *why)
+static void set_short_of_memory(struct error *error)
 {
-	struct error error = { 0 };
+	error_set(error, ERROR_RESOURCES_EXHAUSTED, json_pack("{ss}", "resource", "memory"),
+		  "the daemon is short of memory; try again later");
+}
 
-	error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host), "%.80s %s",
-		  target->host, why);
-	target->failed(target, &error);
-	error_deinit(&error);
+/* Whether the client may probe the address. If not, `ret_error` says why. */
+static bool is_allowed(const struct target *target, const union address *host_address,
+		       struct error *ret_error)
+{
+	struct daemon *daemon = target->connection->daemon;
+	union address address = address_destination(host_address);
+	int is_local = route_is_local(&daemon->route, &address);
+
+	if (is_local < 0) {
+		set_short_of_memory(ret_error);
+		return false;
+	}
+	if (policy_allows(&daemon->config.policy, &address, is_local,
+			  !is_local && is_trusted(target->connection)))
+		return true;
+	error_set(ret_error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
+		  policy_allows(&daemon->config.policy, &address, is_local, true)
+			  ? "%.80s may not be probed by you; ask the administrator to put you into "
+			    "the group " TRUSTED_GROUP ", or to --allow the host"
+			  : "%.80s may not be probed by anybody, as the administrator has it; ask "
+			    "for another rule than its --deny",
+		  target->host);
+	return false;
 }
 
 /* Every address counts: a name may be anybody's, and its addresses may be of any host. */
 void target_judge(struct target *target)
 {
-	const struct daemon *daemon = target->connection->daemon;
-	const struct policy *policy = &daemon->config.policy;
+	struct error error = { 0 };
 
 	for (size_t i = 0; i < target->addresses.n_addresses; i++) {
-		union address address = address_destination(&target->addresses.addresses[i]);
-		bool is_local = route_is_local(&address);
-
-		if (policy_allows(policy, &address, is_local,
-				  !is_local && is_trusted(target->connection)))
+		if (is_allowed(target, &target->addresses.addresses[i], &error))
 			continue;
-		if (policy_allows(policy, &address, is_local, true))
-			deny(target, "may not be probed by you; ask the administrator to put you "
-				     "into the group " TRUSTED_GROUP ", or to --allow the host");
-		else
-			deny(target, "may not be probed by anybody, as the administrator has it; "
-				     "ask for another rule than its --deny");
+		target->failed(target, &error);
+		error_deinit(&error);
 		return;
 	}
 	target->ready(target);
@@ -58,9 +70,7 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 	for (size_t i = 0; i < addresses->n_addresses && r >= 0; i++)
 		r = address_list_add(&target->addresses, &addresses->addresses[i]);
 	if (r < 0)
-		error_set(&error, ERROR_RESOURCES_EXHAUSTED,
-			  json_pack("{ss}", "resource", "memory"),
-			  "the daemon is short of memory; try again later");
+		set_short_of_memory(&error);
 	else if (short_of)
 		error_set(&error, ERROR_RESOURCES_EXHAUSTED,
 			  json_pack("{ss}", "resource", "descriptors"),

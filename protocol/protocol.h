@@ -31,6 +31,8 @@
 #define UNSENT_MAX     (1024u * 1024u)
 #define UNSENT_FDS_MAX 256u /* descriptors in them */
 #define UNDER_WAY_MAX  1024u
+/* What one request under way counts for at most, so that some can be, however large they are. */
+#define WEIGHT_MAX (64u * 1024u)
 /* Descriptors for all clients of one user that they have not read yet. */
 #define UNSENT_FDS_PER_USER_MAX 1024u
 /* Bytes of a JSON-RPC id that is a string: it is kept as long as its call is under way. */

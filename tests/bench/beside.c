@@ -120,7 +120,34 @@ static _Noreturn void crowd(const struct bench_daemon *daemon, int ready)
 	_exit(1);
 }
 
-pid_t crowd_start(const struct bench_daemon *daemon)
+/* Those who ask ask on as soon as there is room for it, and read nothing. */
+static _Noreturn void throng(const struct bench_daemon *daemon, int ready)
+{
+	static const char call[] = "{\"method\":\"find\",\"params\":{\"ports\":\"1-65535\","
+				   "\"via\":\"table\",\"count\":5000}}\n";
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event;
+
+	memccpy(address.sun_path, daemon->socket, '\0', sizeof(address.sun_path));
+	for (int i = 0; i < THRONG_IDLE + THRONG_DEAF; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		event = (struct epoll_event){ .events = EPOLLOUT, .data.fd = fd };
+		if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		    (i >= THRONG_IDLE && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0))
+			fail("connecting");
+	}
+	if (write(ready, "", 1) != 1)
+		fail("pipe");
+	while (epoll_wait(epoll, &event, 1, -1) == 1)
+		/* A call that is cut off goes on with the rest of nothing: an error to answer. */
+		(void)send(event.data.fd, call, sizeof(call) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	_exit(1);
+}
+
+static pid_t start(const struct bench_daemon *daemon,
+		   void (*run)(const struct bench_daemon *daemon, int ready))
 {
 	int fds[2];
 	char byte;
@@ -130,15 +157,25 @@ pid_t crowd_start(const struct bench_daemon *daemon)
 		fail("pipe");
 	pid = fork();
 	if (pid == 0)
-		crowd(daemon, fds[1]);
+		run(daemon, fds[1]);
 	close(fds[1]);
 	if (read(fds[0], &byte, 1) != 1)
-		fail("the crowd");
+		fail("those beside");
 	close(fds[0]);
 	return pid;
 }
 
-void crowd_stop(pid_t pid)
+pid_t crowd_start(const struct bench_daemon *daemon)
+{
+	return start(daemon, crowd);
+}
+
+pid_t throng_start(const struct bench_daemon *daemon)
+{
+	return start(daemon, throng);
+}
+
+void beside_stop(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);

@@ -1,9 +1,16 @@
-/* beside.h: a user who has of everything as much as one user may. */
+/* beside.h: others whom the daemon serves meanwhile. */
 
 #pragma once
 
 #include "bench.h"
 
-/* Starts that user's process, which asks the daemon for more as it is answered. Root only. */
+#define THRONG_IDLE 9000
+#define THRONG_DEAF 200
+
+/* A user with as much of everything as one user may have, who asks on when answered. Root only. */
 pid_t crowd_start(const struct bench_daemon *daemon);
-void crowd_stop(pid_t pid);
+
+/* THRONG_IDLE connections on which nothing happens, and THRONG_DEAF that ask without reading. */
+pid_t throng_start(const struct bench_daemon *daemon);
+
+void beside_stop(pid_t pid);

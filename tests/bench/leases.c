@@ -1,4 +1,4 @@
-/* leases.c: what leases cost, spoken by hand: the library is not what is measured. */
+/* leases.c: what leases cost. */
 
 #include "leases.h"
 
@@ -90,41 +90,24 @@ static void send_text(const struct line_client *client, const char *text, size_t
 	}
 }
 
-/* The id of a lease that was just granted. */
-static void take_lease(struct line_client *client, char ret_id[17])
-{
-	const char *found;
-
-	send_text(client, LEASE, strlen(LEASE));
-	found = strstr(read_line(client), "\"lease\":\"");
-	if (!found)
-		fail("a lease");
-	snprintf(ret_id, 17, "%s", found + strlen("\"lease\":\""));
-}
-
-static void release(struct line_client *client, const char *id)
-{
-	char request[80];
-
-	send_text(client, request,
-		  (size_t)snprintf(request, sizeof(request),
-				   "{\"method\":\"release\",\"params\":{\"lease\":\"%s\"}}\n", id));
-	if (!strstr(read_line(client), "\"result\""))
-		fail("a release");
-}
-
 /* The median of taking one, each given back. */
-static double median_of(struct line_client *client, size_t n)
+static double median_of(struct portscan *connection, size_t n)
 {
+	struct portscan_lease_args args = { .until = PORTSCAN_UNTIL_RELEASED };
 	double *times = calloc(n, sizeof(*times)), median;
-	char id[17];
 
 	for (size_t i = 0; i < n; i++) {
+		struct portscan_release_args given_back = { 0 };
+		struct portscan_lease_result result;
 		double begin = now();
 
-		take_lease(client, id);
+		if (portscan_lease(connection, &args, &result) < 0)
+			fail("a lease");
 		times[i] = now() - begin;
-		release(client, id);
+		given_back.lease = result.lease.lease;
+		if (portscan_release(connection, &given_back) < 0)
+			fail("a release");
+		portscan_lease_result_clear(&result);
 	}
 	median = percentile(times, n, 0.5);
 	free(times);
@@ -174,7 +157,7 @@ static double with_leased(size_t n)
 	daemon_start_with(&daemon, options);
 	client_start(&client, &daemon);
 	take_many(&client, n);
-	median = median_of(&client, N_SINGLE);
+	median = median_of(daemon.connection, N_SINGLE);
 	close(client.fd);
 	daemon_stop(&daemon);
 	return median;
@@ -275,7 +258,6 @@ static double restart(void)
 	struct bench_daemon daemon;
 	struct line_client client;
 	double seconds;
-	char id[17];
 
 	daemon_start_with(&daemon, options);
 	client_start(&client, &daemon);
@@ -286,7 +268,9 @@ static double restart(void)
 	seconds = now();
 	daemon_run(&daemon, options);
 	client_start(&client, &daemon);
-	take_lease(&client, id);
+	send_text(&client, LEASE, strlen(LEASE));
+	if (!strstr(read_line(&client), "\"result\""))
+		fail("a lease");
 	seconds = now() - seconds;
 	close(client.fd);
 	daemon_stop(&daemon);
@@ -306,7 +290,7 @@ static double memory(void)
 
 	daemon_start_with(&daemon, options);
 	client_start(&client, &daemon);
-	(void)median_of(&client, N_SINGLE);
+	(void)median_of(daemon.connection, N_SINGLE);
 	before = resident(daemon.pid);
 	take_many(&client, N_MEMORY);
 	after = resident(daemon.pid);

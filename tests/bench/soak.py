@@ -239,7 +239,7 @@ class Soak:
         while time.monotonic() < self.end and not self.failures:
             kind = random.choice(self.kinds)
             try:
-                with self.daemon.client(30) as client:
+                with self.daemon.client(120) as client:
                     kind(client)
             except Exception as error:  # noqa: BLE001: whatever it is, it is told
                 if kind == self.misbehaves and isinstance(error, OSError):

@@ -1,5 +1,6 @@
 """How leases end, who may do what with them, and what others see of them."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -380,6 +381,17 @@ class Restart(Test):
             self.assertNotIn("taken", self.daemon.stderr())
         # Held again once that has ended.
         self.assertTrue(wait_for(lambda: not can_bind(port), 15, 0.2))
+
+    def test_a_server_on_one_address_goes_on(self):
+        leases = {}
+        with contextlib.ExitStack() as stack:
+            for address in "127.0.0.1", "127.0.0.2", "::1":
+                result = self.lease(until="released", address=address)
+                stack.enter_context(listening_socket(address, port=result["port"]))
+                leases[result["lease"]["lease"]] = (address, "in_use", [])
+            self.restart(signal.SIGKILL)
+            self.assertEqual({info["lease"]: (info["address"], info["state"], info["lost"])
+                              for info in self.leases()}, leases)
 
     def test_a_server_s_connections_are_left(self):
         result = self.lease(until="released")

@@ -163,6 +163,18 @@ class Journal(Test):
         self.connect()
         self.assertEqual(self.leases(), [])
 
+    def test_one_that_can_not_be_opened(self):
+        self.daemon.stop()
+        os.unlink(self.journal())
+        os.symlink("elsewhere", self.journal())
+        self.daemon.start()
+        self.assertEqual(self.daemon.process.wait(10), 1)
+        self.assertIn("leases.journal: Too many levels of symbolic links", self.daemon.stderr())
+        self.assertFalse(os.path.exists(os.path.join(self.daemon.runtime, "elsewhere")))
+        os.unlink(self.journal())
+        self.daemon.start()
+        self.connect()
+
     def test_another_boot(self):
         self.lease(until="released")
         self.daemon.stop(signal.SIGKILL)

@@ -220,6 +220,20 @@ class Holding(Test):
             self.assertEqual(error["data"]["checked"], 1)
 
 
+    def test_cancelled_while_it_looks_for_time_wait(self):
+        with listening_socket() as server:
+            params = {"ports": server.getsockname()[1]}
+            self.client.send_lines({"id": "lease", "method": "lease", "params": params},
+                                   {"id": "cancel", "method": "cancel", "params": {"id": "lease"}})
+            answers = {one["id"]: one for one in (self.client.receive() for _ in range(2))}
+            self.assertEqual(answers["lease"]["error"]["data"], {"error": "Cancelled"})
+            self.assertEqual(answers["cancel"]["result"], {"cancelled": 1})
+            with self.daemon.client() as leaving:
+                leaving.send_lines({"method": "lease", "params": params})
+            self.assertEqual(self.refuse(8, **params)["data"]["error"], "NoPortAvailable")
+        self.assertEqual(self.leases(), [])
+
+
 class Names(Test):
     def test_the_same_lease(self):
         one = self.lease(name="web", ttl_ms=20000)

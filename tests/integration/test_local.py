@@ -380,6 +380,32 @@ class Who(Local):
             self.assertEqual((found["state"], found["pid"]), ("BOUND-INACTIVE", os.getpid()))
             self.assertEqual(self.who(port, protocol="udp"), [])
 
+    def test_connections_without_a_listener(self):
+        with listening_socket() as server, socket.create_connection(server.getsockname()) as client:
+            host, port = client.getsockname()
+            accepted = server.accept()[0]
+            harness.reset_on_close(client)
+            with socket.socket() as bound, socket.socket(type=socket.SOCK_DGRAM) as datagrams, \
+                    accepted:
+                bound.bind(("127.0.0.2", port))
+                datagrams.bind((host, port))
+                found = self.who(port)
+        self.assertEqual([(one["protocol"], one["address"], one["state"]) for one in found],
+                         [("udp", host, "UNCONN"), ("tcp", "127.0.0.2", "BOUND-INACTIVE"),
+                          ("tcp", host, "ESTAB")])
+        self.assertEqual({one["pid"] for one in found}, {os.getpid()})
+
+    def test_a_command_that_can_not_be_printed(self):
+        program = ("import socket; one = socket.create_server(('127.0.0.1', 0)); "
+                   "print(one.getsockname()[1], flush=True); input()")
+        arguments = [b"a\tb", b"caf\xc3\xa9", b"\xff\x1b[m"]
+        with subprocess.Popen([sys.executable, "-ISc", program, *arguments],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            (found,) = self.who(int(process.stdout.readline()))
+            process.communicate("\n")
+        self.assertEqual(found["pid"], process.pid)
+        self.assertTrue(found["command"].endswith(" a?b caf?? ??[m"), found["command"])
+
     def test_udp_and_both(self):
         with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             datagrams.bind(("127.0.0.1", 0))

@@ -94,6 +94,7 @@ class Test(unittest.TestCase):
                 "one.test": ["127.0.0.2"],
                 "six.test": ["::1"],
                 "several.test": ["127.0.0.3", "127.0.0.4", "::1"],
+                "again.test": ["127.0.0.2", "127.0.0.2", "127.0.0.2"],
                 "half.test": ["127.255.255.255", "127.0.0.5"],
                 "nowhere.test": ["127.255.255.255"],
                 "nothing.test": [],
@@ -163,6 +164,17 @@ class Names(Test):
         self.assertEqual(result["counts"], {"open": 3, "closed": 1, "timeout": 0})
         result = self.daemon.result("find", {"host": "several.test", "ports": [*ports, closed]})
         self.assertEqual(result["port"], closed)
+
+    def test_an_address_that_is_told_twice_is_probed_once(self):
+        port = self.listen("127.0.0.2", 7000)
+        self.assertEqual(self.check("again.test", port)["status"], "open")
+        before = self.daemon.metrics()
+        result = self.daemon.result("scan", {"host": "again.test", "ports": "7000-7009"})
+        self.assertEqual((result["ports"], result["counts"]["closed"]), ([port], 9))
+        after = self.daemon.metrics()
+        for outcome, n in ("open", 1), ("refused", 9):
+            name = f'portscand_probes_total{{outcome="{outcome}"}}'
+            self.assertEqual(after[name] - before[name], n)
 
     def test_scan_of_all_ports_of_several(self):
         ports = sorted(self.listen(address) for address in ("127.0.0.4", "::1", "127.0.0.3"))
@@ -247,7 +259,7 @@ class DeadServer(Test):
                                   answer["error"]["data"]["host"]),
                                  ("NameNotFound", "silent.test"))
 
-    def test_more_names_than_are_looked_up_at_once(self):
+    def test_many_names_at_once(self):
         self.listen("127.0.0.2", 7000)
         with self.daemon.client() as client:
             client.send_lines(*({"method": "check", "id": i, "params": {
@@ -258,6 +270,21 @@ class DeadServer(Test):
             self.assertEqual(answers[i]["error"]["data"]["error"], "NameNotFound")
         for i in range(150, 300):
             self.assertEqual(answers[i]["result"]["status"], "open")
+
+    def test_who_waits_for_a_place_gets_one(self):
+        """1,024 are looked up at once, of all clients together."""
+        self.listen("127.0.0.2", 7000)
+        with self.daemon.client() as one, self.daemon.client() as two:
+            for client in one, two:
+                client.send_lines(*({"method": "check", "id": i, "params": {
+                    "host": "silent.test", "port": 7000}} for i in range(600)))
+            self.assertTrue(wait_for(lambda: self.daemon.metrics()[
+                'portscand_requests_total{method="check"}'] == 1200))
+            result = self.daemon.result("check", {"host": "one.test", "port": 7000})
+            self.assertEqual(result["status"], "open")
+            for client in one, two:
+                for _ in range(600):
+                    self.assertEqual(client.receive()["error"]["data"]["error"], "NameNotFound")
 
     def test_ends_in_some_seconds_and_keeps_nobody_waiting(self):
         """As many names at once as one connection may ask for, all of them dead but the last."""

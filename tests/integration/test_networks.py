@@ -237,6 +237,19 @@ class Window(Test):
             self.assertEqual(first.receive()["result"]["reason"], "timeout")
             self.assertEqual(third.receive()["result"]["counts"]["timeout"], 1)
 
+    def test_room_goes_on_to_the_next_when_two_are_cancelled_at_once(self):
+        self.start(VOID, "--window", "1")
+        with self.daemon.client() as client:
+            for port, timeout in ((1, 600000), (2, 600000), (3, 200)):
+                client.start("scan", {"host": NOBODY, "ports": port, "timeout_ms": timeout})
+            self.assertTrue(wait_for(lambda: self.n_in_state("syn-sent") == 1))
+            # The first makes room, of which the second is told, and is gone.
+            client.send_lines(*({"method": "cancel", "params": {"id": i}} for i in (1, 2)))
+            answers = [client.receive() for _ in range(5)]
+        self.assertEqual([one["error"]["data"]["error"] for one in answers if "error" in one],
+                         ["Cancelled"] * 2)
+        self.assertEqual((answers[-1]["id"], answers[-1]["result"]["counts"]["timeout"]), (3, 1))
+
 
 class SlowWire:
     """Joins two namespaces by a tun device each, as 10.8.0.1 and 10.8.0.2, and `delay` seconds."""
@@ -388,10 +401,38 @@ class Descriptors(Test):
                                  (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
                 error = client.call("wait", {"port": port, "deadline_ms": 300})["error"]
                 self.assertEqual(error["data"]["error"], "DeadlineExceeded")
+                # Looks that end for want of a descriptor are no news, and do not end the wait.
+                error = client.call("wait", {"port": port, "deadline_ms": 500, "timeout_ms": 50,
+                                             "interval_ms": 50})["error"]
+                self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "127.0.0.1",
+                                                 "port": port, "status": "closed",
+                                                 "reason": "timeout"})
+                error = client.call("check", {"port": port, "via": "bind"})["error"]
+                self.assertEqual((error["code"], error["data"]),
+                                 (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
+                # The table is read through a socket that is there already.
+                result = client.call("check", {"port": port, "via": "table"})["result"]
+                self.assertEqual(result["reason"], "listening")
                 client.start("find", {"ports": port, "status": "open"})
                 self.assertTrue(client.is_silent(0.5))
             self.assertEqual(client.receive()["result"]["port"], port)
             self.assertEqual(client.call("check", {"port": port})["result"]["status"], "open")
+
+
+class GivenUp(Test):
+    def test_the_kernel_is_less_patient(self):
+        """Where it gives up before the probe's own time is over, that is a timeout as well."""
+        self.start(VOID + """
+            echo 1 > /proc/sys/net/ipv4/tcp_syn_retries
+            echo 0 > /proc/sys/net/ipv4/tcp_syn_linear_timeouts || true""")
+        began = time.monotonic()
+        result = self.daemon.result("check", {"host": NOBODY, "port": 80, "timeout_ms": 60000})
+        self.assertEqual((result["status"], result["reason"]), ("closed", "timeout"))
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(self.daemon.result("scan", {"host": NOBODY, "ports": "1-3",
+                                                     "timeout_ms": 60000})["counts"],
+                         {"open": 0, "closed": 0, "timeout": 3})
+        self.assertEqual(self.daemon.metrics()['portscand_probes_total{outcome="timeout"}'], 4)
 
 
 class SourcePorts(Test):

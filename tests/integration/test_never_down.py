@@ -1,6 +1,7 @@
 """What goes wrong around the daemon, or is done to it: it goes on, and says so once."""
 
 import contextlib
+import ctypes
 import json
 import mmap
 import os
@@ -17,7 +18,7 @@ import unittest
 
 import harness
 import users
-from harness import (Daemon, INSTRUMENTED, Namespace, listener, require, require_root,
+from harness import (Daemon, INSTRUMENTED, Namespace, closed_port, listener, require, require_root,
                      reset_on_close, silent_port, wait_for)
 
 setUpModule = harness.enter_network
@@ -364,6 +365,31 @@ class Clock(unittest.TestCase):
             self.assertEqual(names, ["None"])
 
 
+def overrun(pid, namespace):
+    """
+    Has the kernel answer questions that a halted process has not asked until its netlink sockets
+    have no room left: how many of them.
+    """
+    pidfd_getfd, bad_request = 438, struct.pack("IHHII", 16, 16, 5, 0xdeadbeef, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(pid)
+    inodes = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            fd = libc.syscall(pidfd_getfd, process, int(name), 0)
+            if fd < 0:
+                raise unittest.SkipTest("no descriptors of others can be had here")
+            with socket.socket(fileno=fd) as copy:
+                if copy.family == socket.AF_NETLINK:
+                    copy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    for _ in range(500):
+                        copy.send(bad_request)
+                    inodes.add(str(os.fstat(fd).st_ino))
+    os.close(process)
+    fields = [line.split() for line in namespace.run("cat /proc/net/netlink").splitlines()]
+    return sum(one[-1] in inodes and int(one[-2]) > 0 for one in fields)
+
+
 class Netlink(unittest.TestCase):
     def test_more_sockets_than_fit_its_buffer(self):
         """A listing of many thousand sockets comes whole, or the question is asked again."""
@@ -381,6 +407,61 @@ class Netlink(unittest.TestCase):
                 for _ in range(5):
                     result = daemon.result("scan", {"via": "table", "ports": "1-65535"})
                     self.assertEqual(result["counts"]["open"], len(ports))
+
+    def test_buffers_that_run_over(self):
+        """
+        The daemon's own sockets get so many answers that the kernel has no room for the next
+        ones: idle, and in the middle of listings. What it says is right, or ResourcesExhausted.
+        """
+        require_root()
+        require("unshare", "nsenter", "ip")
+        draw = random.Random(3)
+        with Namespace() as namespace, Daemon(namespace=namespace) as daemon, \
+                users.descriptors(4000), daemon.client() as client, contextlib.ExitStack() as stack:
+            namespace.run("ip addr add 10.9.0.1/32 dev lo")
+            with namespace.entered():
+                servers = [stack.enter_context(harness.listening_socket()) for _ in range(2000)]
+                closed = stack.enter_context(closed_port())
+            ports = sorted(one.getsockname()[1] for one in servers)
+            asks = [("scan", {"via": "table", "ports": "1-65535"}),
+                    ("check", {"via": "table", "port": ports[0]}),
+                    ("check", {"via": "table", "port": closed, "host": "10.9.0.1"}),
+                    ("find", {"via": "table", "host": "10.9.0.1", "status": "open",
+                              "ports": ports[0]}),
+                    ("who", {"port": ports[1]})]
+            n_right, n_overrun = 0, 0
+            for i in range(20):
+                ids = {client.start(method, params): method for method, params in asks * (i % 4)}
+                time.sleep(draw.random() * 0.01)
+                os.kill(daemon.pid, signal.SIGSTOP)
+                n_overrun += overrun(daemon.pid, namespace)
+                os.kill(daemon.pid, signal.SIGCONT)
+                ids |= {client.start(method, params): method for method, params in asks}
+                for _ in range(len(ids)):
+                    answer = client.receive()
+                    n_right += self.is_right(ids.pop(answer["id"]), answer, ports, closed)
+            self.assertGreater(n_overrun, 20)
+            # And it has got over it.
+            for method, params in asks:
+                self.assertTrue(self.is_right(method, client.call(method, params), ports, closed))
+            self.assertGreater(n_right, 20 * len(asks))
+
+    def is_right(self, method, answer, ports, closed):
+        """False for ResourcesExhausted; a wrong answer fails the test."""
+        if "error" in answer:
+            self.assertEqual(answer["error"]["data"]["error"], "ResourcesExhausted")
+            return False
+        result = answer["result"]
+        if method == "scan":
+            self.assertEqual(result["ports"], ports)
+        elif method == "check":
+            self.assertEqual(result["reason"],
+                             "not_listening" if result["port"] == closed else "listening")
+        elif method == "find":
+            self.assertIsNone(result["port"])
+        else:
+            self.assertEqual([one["state"] for one in result["sockets"]], ["LISTEN"])
+        return True
 
 
 class Many(unittest.TestCase):

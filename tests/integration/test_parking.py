@@ -128,6 +128,38 @@ class Parking(Test):
         # A few descriptors, however many leases and restarts.
         self.assertLessEqual(self.manager.n_stored, 4)
 
+    def test_addresses(self):
+        self.namespace.run("ip addr add 10.9.0.1/32 dev lo")
+        granted = {}
+        for address in "127.0.0.1", "10.9.0.1", "::1":
+            for protocol in "tcp", "udp", "both":
+                lease = self.lease(count=2, address=address, protocol=protocol,
+                                   until="released")["lease"]
+                granted[lease["lease"]] = (address, lease["ports"], [])
+        for sig in signal.SIGTERM, signal.SIGKILL:
+            self.restart(sig)
+            self.assertEqual({info["lease"]: (info["address"], info["ports"], info["lost"])
+                              for info in self.leases()}, granted)
+            self.assertEqual(self.daemon.metrics()["portscand_lease_parked_sockets"], 24)
+        for address, ports, _ in granted.values():
+            self.assertFalse(self.can_bind(ports[0], address) and
+                             self.can_bind(ports[0], address, kind=socket.SOCK_DGRAM))
+
+    def test_too_few_descriptors_for_what_is_parked(self):
+        """It doesn't start with some of them lost: with more descriptors it has them all."""
+        ports = self.lease(count=200, until="released")["lease"]["ports"]
+        self.daemon.stop(signal.SIGKILL)
+        enough, self.daemon.nofile = self.daemon.nofile, 100
+        self.daemon.start(*self.stored())
+        self.assertEqual(self.daemon.process.wait(30), 1)
+        self.assertIn("the ports that were parked with the service manager can't be had: "
+                      "Too many open files; raise LimitNOFILE=", self.daemon.stderr())
+        self.daemon.nofile = enough
+        self.daemon.start(*self.stored())
+        self.connect()
+        (info,) = self.leases()
+        self.assertEqual((info["ports"], info["lost"]), (ports, []))
+
     def test_never_free_while_it_is_away(self):
         ports = self.lease(count=100, until="released")["lease"]["ports"]
         with Thief(self.namespace, ports) as thief:
@@ -152,6 +184,16 @@ class Parking(Test):
         self.restart(signal.SIGKILL)
         self.assertFalse(self.can_bind(kept["ports"][0]))
         self.assertEqual(self.daemon.metrics()["portscand_lease_parked_sockets"], 1)
+
+    def test_the_port_of_a_name_behind_others(self):
+        """A server that restarts has it again at once, while what was parked before is alive."""
+        self.lease(count=3, until="released")
+        ports = set()
+        for _ in range(20):
+            result = self.lease(name="web", until="released")
+            ports.add(result["port"])
+            self.release(result["lease"]["lease"])
+        self.assertEqual(len(ports), 1, ports)
 
     def test_what_ended_while_it_was_away(self):
         info = self.lease(until="released", ttl_ms=300)["lease"]

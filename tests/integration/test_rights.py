@@ -101,6 +101,25 @@ class Everybody(Rights):
     def test_own_addresses(self):
         self.assert_probed(self.client(self.daemon, USER), *OWN)
 
+    @unittest.skipIf(harness.WRAPPER, "the wrapper has descriptors of its own")
+    def test_own_addresses_without_a_descriptor(self):
+        """They stay this host's own when the daemon has no descriptor left to ask with."""
+        daemon = self.enterContext(Daemon(namespace=self.namespace, nofile=40))
+        client = self.client(daemon, USER)
+        self.assertIn("result", client.call("info"))
+        for _ in range(60):
+            self.enterContext(daemon.client())
+        self.assertTrue(wait_for(lambda: daemon.n_descriptors() == 40))
+        # What has a name in it takes a descriptor to look that up.
+        named = [host for host in OWN if "%" in host or host in ("localhost", "own.test")]
+        own = [host for host in OWN if host not in named]
+        for method in "check", "find", "scan":
+            self.assert_probed(client, *own, method=method, via="table")
+            self.assert_denied(client, FOREIGN[0], method=method, via="table")
+            self.assertEqual(self.ask(client, "fe80::9:1%d0", method), "ResourcesExhausted")
+        error = client.call("check", {"host": "10.9.0.1", "port": 9})["error"]
+        self.assertEqual(error["data"], {"error": "ResourcesExhausted", "resource": "descriptors"})
+
     def test_foreign_addresses(self):
         client = self.client(self.daemon, USER)
         before = count_probes(self.daemon)
@@ -283,6 +302,31 @@ class Who(Rights):
         socket = self.who(OTHER, port)
         self.assertIsNone(socket["pid"])
         self.assertIsNone(socket["command"])
+
+
+class WhoOfTheHost(Who):
+    """By a daemon that is no root, as the host's: the kernel shows it no other user's processes."""
+
+    def setUp(self):
+        self.daemon = self.enterContext(users.DaemonOfUser(DAEMON_USER, self.directory,
+                                                           namespace=self.namespace))
+
+    test_a_process_is_told_to_its_user_and_to_root = None
+
+    def test_the_daemon_tells_no_process(self):
+        _, port = self.serve(USER)
+        for uid in USER, 0:
+            self.assertIsNone(self.who(uid, port)["pid"])
+            self.assertIsNone(self.who(uid, port)["command"])
+
+    def test_the_command_line_looks_by_itself(self):
+        pid, port = self.serve(USER)
+        command = [*self.namespace.prefix(), harness.PORTSCAN, "--socket", self.daemon.path, "who",
+                   str(port)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        self.assertRegex(told, rf"\ntcp .* LISTEN .* {pid} .*-ISc import socket")
+        told = subprocess.run([*command, "--json"], check=True, capture_output=True, text=True)
+        self.assertIn('"pid":null', told.stdout)
 
 
 class NoRoot(unittest.TestCase):

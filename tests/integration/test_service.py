@@ -278,6 +278,14 @@ class Sockets(Test):
         with open(path, encoding="utf-8") as file:
             self.assertEqual(file.read(), "precious")
 
+    def test_socket_of_another_kind(self):
+        path = self.path("datagrams")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.bind(path)
+            errors = self.assert_ends(self.start("--socket", path), 1)
+            self.assertIn("Protocol wrong type for socket", errors)
+            self.assertTrue(os.path.exists(path))
+
     def test_directory_that_is_not_there(self):
         path = self.path("no/socket")
         errors = self.assert_ends(self.start("--socket", path), 1)
@@ -420,6 +428,18 @@ class PassedIn(Test):
                              ["product"], "portscand")
         # It was one client's own: nobody else is told about it.
         self.assertEqual(self.assert_ends(process, 0), "")
+
+    def test_connected_has_no_leases(self):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self.start(fds=[theirs.fileno()])
+        with Client(ours) as client:
+            ours.settimeout(30)
+            for method, params in (("lease", {}), ("leases", {}), ("release", {"lease": "1" * 16}),
+                                   ("renew", {"lease": "1" * 16})):
+                error = client.call(method, params)["error"]
+                self.assertEqual((error["code"], error["data"]["error"]), (10, "NotSupported"))
+        self.assert_ends(process, 0)
 
     def test_connected_and_half_closed(self):
         ours, theirs = socket.socketpair()

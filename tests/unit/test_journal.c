@@ -122,7 +122,8 @@ START_TEST(any_truncation_drops_the_last_line_only)
 }
 END_TEST
 
-static void check_bad(const char *bad, const char *what)
+/* `bad`: the third line, and maybe more; `line`: which is the bad one. */
+static void check_bad_line(size_t line, const char *bad, const char *what)
 {
 	const char *header =
 		"{\"journal\":\"portscand leases\",\"version\":1,\"boot\":\"" BOOT "\"}\n";
@@ -135,7 +136,7 @@ static void check_bad(const char *bad, const char *what)
 				header, bad);
 	write_file(text, size);
 	ck_assert_int_eq(host_open(&host, BOOT, &error), -EBADMSG);
-	ck_assert_uint_eq(error.line, 3);
+	ck_assert_uint_eq(error.line, line);
 	ck_assert_msg(strstr(error.what, what), "\"%s\" lacks \"%s\"", error.what, what);
 	lease_table_free(host.table);
 
@@ -144,8 +145,14 @@ static void check_bad(const char *bad, const char *what)
 	ck_assert_mem_eq(text, after, size);
 }
 
-#define LEASE(ports, hold, more)                                                                   \
-	"{\"lease\":\"1\",\"uid\":0,\"protocol\":\"tcp\",\"address\":\"*\",\"ports\":" ports       \
+static void check_bad(const char *bad, const char *what)
+{
+	check_bad_line(3, bad, what);
+}
+
+#define LEASE(ports, hold, more) LEASE_OF("1", ports, hold, more)
+#define LEASE_OF(id, ports, hold, more)                                                            \
+	"{\"lease\":\"" id "\",\"uid\":0,\"protocol\":\"tcp\",\"address\":\"*\",\"ports\":" ports  \
 	",\"hold\":\"" hold "\",\"until\":\"released\",\"state\":\"held\",\"ttl_ms\":0,"           \
 	"\"created_ms\":1" more "}"
 
@@ -169,6 +176,23 @@ START_TEST(bad_line_stops_the_replay)
 	check_bad(LEASE("[1]", "shared", ",\"colour\":1"), "colour");
 	check_bad(LEASE("[1]", "shared", ",\"pid\":-1"), "pid -1 is out of range");
 	check_bad(LEASE("[1]", "shared", ",\"expires_ms\":-1"), "no lease has");
+	check_bad(LEASE("[1]", "shared", ",\"name\":\"\""), "no lease has");
+	check_bad("{\"name\":\"x\",\"uid\":0}", "not a name");
+	check_bad("{\"name\":\"x\",\"uid\":-1,\"ports\":[1]}", "uid -1 is out of range");
+	check_bad(
+		"{\"name\":\"x\",\"uid\":0,\"ports\":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}",
+		"more ports than are remembered");
+}
+END_TEST
+
+START_TEST(what_two_leases_can_not_have_is_refused)
+{
+	check_bad_line(4, LEASE("[7]", "shared", "") "\n" LEASE_OF("2", "[6,7]", "shared", ""),
+		       "a port that another lease has");
+	check_bad_line(4,
+		       LEASE("[7]", "shared", ",\"name\":\"n\"") "\n" LEASE_OF("2", "[8]", "shared",
+									       ",\"name\":\"n\""),
+		       "a name that another lease has");
 }
 END_TEST
 
@@ -176,11 +200,12 @@ START_TEST(bad_header_is_refused)
 {
 	const char *headers[] = {
 		"nothing\n",
+		"{\"journal\":\"portscand leases\",\"boot\":\"" BOOT "\"}\n",
 		"{\"journal\":\"other\",\"version\":1,\"boot\":\"" BOOT "\"}\n",
 		"{\"journal\":\"portscand leases\",\"version\":2,\"boot\":\"" BOOT "\"}\n",
 	};
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
 		struct journal_error error = { 0 };
 		struct host host;
 
@@ -236,6 +261,7 @@ int main(void)
 	tcase_add_test(tests, everything_comes_back_after_random_steps);
 	tcase_add_test(tests, any_truncation_drops_the_last_line_only);
 	tcase_add_test(tests, bad_line_stops_the_replay);
+	tcase_add_test(tests, what_two_leases_can_not_have_is_refused);
 	tcase_add_test(tests, bad_header_is_refused);
 	tcase_add_test(tests, another_boot_starts_empty);
 	tcase_add_test(tests, one_daemon_per_directory);

@@ -1,73 +1,39 @@
-"""Leases of a portscand under the service manager that runs here as PID 1: test_units.sh asks."""
+"""leases.py WHAT: leases that outlive the daemon, or the service manager that keeps them."""
 
-import errno
-import json
-import socket
-import subprocess
-import sys
+import os
+import signal
 import threading
 import time
 
-SOCKET = "/run/portscand.sock"
+from client import Client, can_bind, main, main_pid, show, systemctl, wait_for
+
+CONFIG = "/etc/portscand.conf"
 N_LEASES = 10000
-
-
-class Client:
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(SOCKET)
-        self.stream = self.socket.makefile("rw")
-
-    def calls(self, *requests):
-        """The results of calls, in any order; in portions, so that nobody waits for the other."""
-        results = []
-        for i in range(0, len(requests), 100):
-            portion = requests[i:i + 100]
-            for method, params in portion:
-                self.stream.write(json.dumps({"method": method, "params": params}) + "\n")
-            self.stream.flush()
-            results += [json.loads(self.stream.readline()) for _ in portion]
-        for result in results:
-            assert "result" in result, result
-        return [result["result"] for result in results]
-
-    def leases(self):
-        return self.calls(("leases", {"all": True}))[0]["leases"]
-
-
-def can_bind(port):
-    with socket.socket() as attempt:
-        try:
-            attempt.bind(("127.0.0.1", port))
-            return True
-        except OSError as error:
-            assert error.errno == errno.EADDRINUSE, error
-            return False
 
 
 class Thief(threading.Thread):
     """Tries to take each of the ports, again and again."""
 
-    def __init__(self, ports):
+    def __init__(self):
         super().__init__()
-        self.ports = ports
+        self.ports = []
         self.taken = []
         self.n_rounds = 0
         self.is_over = False
 
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over = True
+        self.join()
+
     def run(self):
         while not self.is_over:
-            self.taken += [port for port in self.ports if can_bind(port)]
+            ports = self.ports
+            self.taken += [port for port in ports if can_bind(port)]
             self.n_rounds += 1
-
-
-def systemctl(*arguments):
-    return subprocess.run(["systemctl", *arguments], check=True, capture_output=True,
-                          text=True).stdout.strip()
-
-
-def main_pid():
-    return int(systemctl("show", "--value", "-p", "MainPID", "portscand.service"))
 
 
 def expect_held(ports):
@@ -92,26 +58,73 @@ def end_all():
                    if info["state"] != "quarantined"))
 
 
-def outlive():
-    """Restarts and crashes, with somebody who wants the ports."""
+def take(n=1):
+    """Leases of every kind that nothing ends but release: their ports."""
     results = Client().calls(*[("lease", {"until": "released", "hold": hold, "protocol": protocol})
                                for hold in ("shared", "exclusive")
-                               for protocol in ("tcp", "both")] * 50)
-    ports = sorted(result["port"] for result in results)
-    thief = Thief(ports)
-    thief.start()
+                               for protocol in ("tcp", "both")] * n)
+    return sorted(result["port"] for result in results)
+
+
+def restart():
+    systemctl("restart", "portscand.service")
+
+
+def kill():
+    systemctl("kill", "-s", "KILL", "portscand.service")
+
+
+def hang():
+    """The service manager finds out by its watchdog."""
+    os.kill(main_pid(), signal.SIGSTOP)
+
+
+def daemon_reexec():
+    """The service manager starts itself anew, with all it keeps."""
+    systemctl("daemon-reexec")
+
+
+def daemon_reload():
+    systemctl("daemon-reload")
+
+
+def reload():
+    systemctl("reload", "portscand.service")
+
+
+def restart_into_a_mistake():
+    """It can't start, again and again, until the mistake is mended."""
+    with open(CONFIG, "w", encoding="ascii") as config:
+        config.write("pool = none\n")
     try:
-        for command in (["restart"], ["kill", "-s", "KILL"], ["restart"], ["kill", "-s", "KILL"]):
-            pid, rounds = main_pid(), thief.n_rounds
-            systemctl(*command, "portscand.service")
-            while main_pid() in (pid, 0) or thief.n_rounds < rounds + 3:
-                time.sleep(0.05)
-            expect_held(ports)
+        n_before = int(show("NRestarts"))
+        systemctl("restart", "portscand.service", may_fail=True)
+        wait_for(lambda: int(show("NRestarts")) >= n_before + 3, 20)
     finally:
-        thief.is_over = True
-        thief.join()
+        os.unlink(CONFIG)
+
+
+def outlive(*names):
+    """Each of these in turn, with somebody who wants the ports, and with leases in between."""
+    actions = [restart, kill, hang, daemon_reexec, daemon_reload, reload, restart_into_a_mistake]
+    replacing = [restart, kill, hang, restart_into_a_mistake]
+    ports = take(50)
+    with Thief() as thief:
+        thief.ports = ports
+        for name in names:
+            action, = [action for action in actions if action.__name__ == name]
+            pid, rounds = main_pid(), thief.n_rounds
+            action()
+            if action in replacing:
+                wait_for(lambda pid=pid: main_pid() not in (pid, 0), 20)
+            wait_for(lambda rounds=rounds: thief.n_rounds >= rounds + 3, 20)
+            expect_held(ports)
+            assert (main_pid() == pid) == (action not in replacing), name
+            ports = sorted(ports + take())
+            thief.ports = ports
+            assert not thief.taken, (name, thief.taken)
     assert not thief.taken, thief.taken
-    n_stored = int(systemctl("show", "--value", "-p", "NFileDescriptorStore", "portscand.service"))
+    n_stored = int(show("NFileDescriptorStore"))
     assert n_stored <= 8, n_stored
     end_all()
 
@@ -131,20 +144,19 @@ def cost():
     assert spent < 50
     ports = sorted(result["port"] for result in results)
     assert len(set(ports)) == N_LEASES
-    systemctl("restart", "portscand.service")
+    restart()
     expect_held(ports)
     end_all()
 
 
-def portpicker():
-    """Where its clients look for it, unless they are told."""
-    with socket.socket(socket.AF_UNIX) as connection, subprocess.Popen(["sleep", "60"]) as process:
-        connection.connect("\0unittest-portserver")
-        connection.sendall(f"{process.pid}\n".encode())
-        port = int(connection.recv(100))
-        lease, = [info for info in Client().leases() if port in info["ports"]]
-        assert (lease["until"], lease["pid"]) == ("process", process.pid), lease
-        process.kill()
+def storm():
+    """Many first requests at once, of clients that connect before there is a daemon."""
+    clients = [Client() for _ in range(100)]
+    for client in clients:
+        client.stream.write('{"method":"info"}\n')
+        client.stream.flush()
+    pids = {client.stream.readline().split('"pid":')[1].split(",")[0] for client in clients}
+    assert pids == {str(main_pid())}, pids
 
 
-{"outlive": outlive, "cost": cost, "portpicker": portpicker}[sys.argv[1]]()
+main(outlive, cost, storm)
