@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 /* Its arguments, with blanks between. What isn't plain ASCII becomes a '?'. */
 static void read_command(const char *pid, char *ret_command, size_t size)
 {
-	char path[64];
+	char path[sizeof("/proc//cmdline") + NAME_MAX];
 	ssize_t length = -1;
 	int fd;
 
