@@ -24,7 +24,7 @@ static void read_command(const char *pid, char *ret_command, size_t size)
 	ssize_t length = -1;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
+	snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		length = read(fd, ret_command, size - 1);
