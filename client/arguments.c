@@ -32,6 +32,23 @@ static bool is_port_list(const char *text)
 	return isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789-,")] == '\0';
 }
 
+/* Whether somebody meant ports by it: nothing but what lists are made of, and blanks. */
+static bool is_meant_as_ports(const char *text)
+{
+	return *text && text[strspn(text, "0123456789-, \t")] == '\0';
+}
+
+/* The address in "[::1]", as it is printed and as it is in URLs. */
+static char *strip_brackets(char *text)
+{
+	size_t last = strlen(text) - 1;
+
+	if (text[0] != '[' || text[last] != ']' || !strchr(text, ':'))
+		return text;
+	text[last] = '\0';
+	return text + 1;
+}
+
 /* Where in "localhost:8080" or "[::1]:8080" the colon before the port is, or NULL. */
 static const char *find_port_part(const char *text)
 {
@@ -42,6 +59,11 @@ static const char *find_port_part(const char *text)
 	if (strchr(text, ':') != colon && colon[-1] != ']')
 		return NULL;
 	return colon;
+}
+
+static bool takes_one(const struct command *command)
+{
+	return command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT;
 }
 
 static int parse_port(const struct command *command, const char *text, uint16_t *ret_port)
@@ -67,9 +89,7 @@ static int parse_port(const struct command *command, const char *text, uint16_t 
 /* For an argument that is no port, where there should be one. */
 static void complain_of_port(const struct command *command, const char *text)
 {
-	bool is_one =
-		command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT;
-	const char *what = is_one ? "PORT" : "PORTS";
+	const char *what = takes_one(command) ? "PORT" : "PORTS";
 
 	if (!text)
 		complain("%s needs %s, as in: portscan %s 8080", command->name, what,
@@ -81,7 +101,7 @@ static void complain_of_port(const struct command *command, const char *text)
 			 command->name, what, text, command->name, text);
 }
 
-static int take_host(struct options *options, const struct command *command, const char *text)
+static int take_host(struct options *options, const struct command *command, char *text)
 {
 	const char *colon = find_port_part(text);
 	bool is_bracketed = text[0] == '[' && colon && colon[-1] == ']';
@@ -104,15 +124,29 @@ static int take_host(struct options *options, const struct command *command, con
 			 options->host, text, command->name);
 		return -EINVAL;
 	}
-	options->host = text;
+	options->host = *text ? strip_brackets(text) : text;
 	return 0;
+}
+
+static int complain_of_list(const struct command *command, const char *text)
+{
+	if (takes_one(command))
+		complain("\"%s\" is no port; a port is digits and nothing else, 1 to 65535", text);
+	else
+		complain(
+			"\"%s\" are no ports; write them as 3000-3010,8080, without blanks, and up to one "
+			"as 1-3010",
+			text);
+	return -EINVAL;
 }
 
 /* [HOST] and the ports, whichever way round: which is which can be seen. */
 static int take_target(struct options *options, const struct command *command, int n, char **words)
 {
 	for (int i = 0; i < n; i++) {
-		if (!is_port_list(words[i])) {
+		if (!is_port_list(words[i]) && is_meant_as_ports(words[i])) {
+			return complain_of_list(command, words[i]);
+		} else if (!is_port_list(words[i])) {
 			if (take_host(options, command, words[i]) < 0)
 				return -EINVAL;
 		} else if (options->ports) {
@@ -128,7 +162,7 @@ static int take_target(struct options *options, const struct command *command, i
 		complain_of_port(command, options->host);
 		return -EINVAL;
 	}
-	if (command->arguments == ARGUMENTS_PORT || command->arguments == ARGUMENTS_LOCAL_PORT)
+	if (takes_one(command))
 		return parse_port(command, options->ports, &options->port);
 	return 0;
 }
@@ -138,6 +172,8 @@ static int take_ports(struct options *options, const struct command *command, in
 {
 	if (n == 0)
 		return 0;
+	if (!is_port_list(words[0]) && is_meant_as_ports(words[0]))
+		return complain_of_list(command, words[0]);
 	if (!is_port_list(words[0])) {
 		complain("\"%s\" are no ports; write them as 3000-3010 or 80,443, or see 'portscan "
 			 "help %s'",
@@ -151,7 +187,7 @@ static int take_ports(struct options *options, const struct command *command, in
 static int take_lease_id(struct options *options, const struct command *command, int n,
 			 char **words)
 {
-	if (n == 0) {
+	if (n == 0 || !*words[0]) {
 		complain("%s needs a LEASE; 'portscan leases' tells which there are",
 			 command->name);
 		return -EINVAL;
@@ -162,7 +198,7 @@ static int take_lease_id(struct options *options, const struct command *command,
 
 static int take_call(struct options *options, int n, char **words)
 {
-	if (n == 0) {
+	if (n == 0 || !*words[0]) {
 		complain("call needs a METHOD, as in: portscan call info");
 		return -EINVAL;
 	}

@@ -111,10 +111,16 @@ enum exit_status run_release(struct portscan *p, const struct options *options)
 
 /* Tables of leases */
 
+/* How many characters of ports a column has before the rest is left out. */
+#define PORTS_WIDTH 30
+
 static const char *const heads[] = { "LEASE", "PORTS", "PROTO", "ADDRESS", "STATE",   "HOLD",
 				     "UNTIL", "USER",  "PID",   "AGE",     "EXPIRES", "NAME" };
 
-/* Sorted ports as "3000-3010,8080", in memory of the caller's; NULL if there is none. */
+/*
+ * Sorted ports as "3000-3010,8080", in memory of the caller's; NULL if there is none. Of very many
+ * only the first, as in "3000,3002,... (200)": they are for people here.
+ */
 static char *describe_ports(const uint16_t *ports, size_t n)
 {
 	size_t size = 0;
@@ -124,6 +130,10 @@ static char *describe_ports(const uint16_t *ports, size_t n)
 	if (!stream)
 		return NULL;
 	for (size_t i = 0, last; i < n; i = last + 1) {
+		if (i > 0 && ftell(stream) > PORTS_WIDTH) {
+			fprintf(stream, ",... (%zu)", n);
+			break;
+		}
 		for (last = i; last + 1 < n && ports[last + 1] == ports[last] + 1; last++)
 			;
 		fprintf(stream, "%s%u", i > 0 ? "," : "", (unsigned)ports[i]);

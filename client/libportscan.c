@@ -194,7 +194,7 @@ static int take_frames(struct portscan *p)
 
 		r = frame_reader_next(&p->reader, ANSWER_MAX, false, &frame);
 		if (r <= 0)
-			return r;
+			return r == -EMSGSIZE ? -EBADMSG : r;
 		r = message_parse(&message, frame.data, frame.size, &error);
 		error_deinit(&error);
 		if (r < 0)

@@ -192,15 +192,28 @@ static int take_option(struct options *options, enum option_id id, const char *t
 	return -EINVAL;
 }
 
+/* "-3000": meant as ports. getopt_long() is behind the word only if it had but one digit. */
+static const char *ports_with_dash(char *const *argv)
+{
+	const char *word = argv[optind];
+
+	if (!word || word[0] != '-' || word[1] != optopt || !word[2])
+		word = argv[optind - 1];
+	return isdigit(optopt) && !word[1 + strspn(word + 1, "0123456789-,")] ? word : NULL;
+}
+
 static void complain_of_option(int c, char *const *argv)
 {
 	/* What getopt_long() stopped at: of a long option the whole word, of letters the one. */
 	const char *word = argv[optind - 1];
+	const char *ports = ports_with_dash(argv);
 
 	if (c == ':')
 		complain("%s needs an argument; see 'portscan --help'", word);
 	else if (optopt >= VALUE_FIRST && optopt < VALUE_FIRST + N_OPTIONS)
 		complain("%s takes no argument; see 'portscan --help'", word);
+	else if (ports)
+		complain("\"%s\" is no option; ports up to one are written 1%s", ports, ports);
 	else if (optopt)
 		complain("there is no option -%c; see 'portscan --help'", optopt);
 	else

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define COMMON_OPTIONS (BIT(OPTION_HELP) | BIT(OPTION_VERSION) | BIT(OPTION_SOCKET))
 #define PROBE_OPTIONS  (COMMON_OPTIONS | BIT(OPTION_JSON) | BIT(OPTION_TIMEOUT) | BIT(OPTION_VIA))
@@ -118,8 +119,17 @@ enum exit_status complain_of(const struct portscan *p, int r)
 		complain("%s", error->message);
 		return error->code == PORTSCAN_ERROR_INVALID_PARAMETER ? EXIT_USAGE : EXIT_ERROR;
 	case ECONNRESET:
-		complain("the daemon has ended the connection; its log says why");
+		complain(
+			"the daemon has ended the connection; see its log, and whether you have very "
+			"many open");
 		return EXIT_NO_DAEMON;
+	case EBADMSG:
+		complain("what listens there is not portscand; see --socket and "
+			 "$" PORTSCAN_SOCKET_VARIABLE);
+		return EXIT_NO_DAEMON;
+	case EMFILE:
+		complain("%s; raise the limit of open files (ulimit -n)", strerror(-r));
+		return EXIT_ERROR;
 	case EMSGSIZE:
 		complain("the arguments are too long; ask for fewer ports at a time");
 		return EXIT_USAGE;
@@ -180,16 +190,40 @@ static void print_help(const struct command *command)
 	     "$" PORTSCAN_SOCKET_VARIABLE " stands for --socket.");
 }
 
+/* Of an address that was given, by what `where` names. */
+static enum exit_status complain_of_address(const char *where, const char *address, int r)
+{
+	switch (-r) {
+	case EINVAL:
+		complain("%s is empty; give a path, or @NAME", where);
+		return EXIT_USAGE;
+	case ENAMETOOLONG:
+		complain("%s is \"%s\", too long for a socket; a path may have %zu bytes", where,
+			 address, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		return EXIT_USAGE;
+	case EACCES:
+		complain(
+			"the daemon at %s can't be reached: %s; see who may open that, or leave out "
+			"%s",
+			address, strerror(-r), where);
+		return EXIT_NO_DAEMON;
+	default:
+		complain("no daemon at %s: %s; start one there, or leave out %s", address,
+			 strerror(-r), where);
+		return EXIT_NO_DAEMON;
+	}
+}
+
 static enum exit_status complain_of_connection(const struct command *command,
 					       const struct options *options, int r)
 {
 	const char *variable = getenv(PORTSCAN_SOCKET_VARIABLE);
-	const char *address = options->socket ? options->socket : variable;
 
-	if (options->socket || (variable && *variable))
-		complain("no daemon at %s: %s; start one there, or leave out %s", address,
-			 strerror(-r), options->socket ? "--socket" : "$" PORTSCAN_SOCKET_VARIABLE);
-	else if (command->is_shared && (r == -ENOENT || r == -ECONNREFUSED))
+	if (options->socket)
+		return complain_of_address("--socket", options->socket, r);
+	if (variable && *variable)
+		return complain_of_address("$" PORTSCAN_SOCKET_VARIABLE, variable, r);
+	if (command->is_shared && (r == -ENOENT || r == -ECONNREFUSED))
 		complain("no daemon is running, and leases need one that all share; start it with "
 			 "'systemctl start portscand.socket'");
 	else if (r == -ENOENT)

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,11 @@
 /* Its arguments, with blanks between. What isn't plain ASCII becomes a '?'. */
 static void read_command(const char *pid, char *ret_command, size_t size)
 {
-	char path[64];
+	char path[sizeof("/proc//cmdline") + NAME_MAX];
 	ssize_t length = -1;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%s/cmdline", pid);
+	snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		length = read(fd, ret_command, size - 1);

@@ -89,11 +89,12 @@ static int set_number(const char *name, long value)
 	return setenv(name, text, 1) < 0 ? -errno : 0;
 }
 
-static int set_ports(const struct portscan_lease_info *lease)
+/* `is_counted`: --count was given, if only of one. */
+static int set_ports(const struct portscan_lease_info *lease, bool is_counted)
 {
 	int r = set_number("PORT", lease->ports[0]);
 
-	for (size_t i = 0; r >= 0 && lease->n_ports > 1 && i < lease->n_ports; i++) {
+	for (size_t i = 0; r >= 0 && is_counted && i < lease->n_ports; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "PORT%zu", i + 1);
@@ -148,11 +149,12 @@ static int place_sockets(struct portscan_lease_result *result)
 	return 0;
 }
 
-static int hand_over(struct portscan_lease_result *result, char **words)
+static int hand_over(struct portscan_lease_result *result, const struct options *options)
 {
+	char **words = options->command;
 	int r;
 
-	r = set_ports(&result->lease);
+	r = set_ports(&result->lease, options->count > 0);
 	for (; r >= 0 && *words; words++) {
 		*words = fill_places(*words, result->lease.ports);
 		if (!*words)
@@ -180,7 +182,7 @@ enum exit_status run_run(struct portscan *p, const struct options *options)
 		return EXIT_USAGE;
 	if (take_lease(p, options, PORTSCAN_UNTIL_PROCESS, &result, &status) < 0)
 		return status;
-	r = hand_over(&result, words);
+	r = hand_over(&result, options);
 	if (r >= 0) {
 		execvp(words[0], words);
 		r = errno;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 
 static const char help[] =
 	"Usage: portscand [OPTION]...\n"
@@ -61,7 +62,8 @@ static int replace_text(char **text, const char *value)
 
 static int set_socket(struct config *config, const char *value)
 {
-	if ((value[0] != '/' && value[0] != '@') || !value[1] || config->n_sockets == SOCKETS_MAX)
+	if ((value[0] != '/' && value[0] != '@') || !value[1] || config->n_sockets == SOCKETS_MAX ||
+	    strlen(value) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return -EINVAL;
 	return replace_text(&config->sockets[config->n_sockets++], value);
 }
@@ -131,7 +133,8 @@ static const struct word {
 	int (*set)(struct config *config, const char *value);
 	const char *allowed;
 } words[] = {
-	{ "socket", set_socket, "an absolute path or @name, at most 16 of them" },
+	{ "socket", set_socket,
+	  "an absolute path or @name of at most 107 bytes, and at most 16 of them" },
 	{ "runtime-dir", set_runtime_dir, "an absolute path" },
 	{ "pool", set_pool, "ports such as 20000-29999" },
 	{ "quarantine-ms", set_quarantine, "milliseconds, from 0 to 86400000" },

@@ -53,18 +53,29 @@ static void fail_quota(struct request *request)
 
 	request_fail(request, ERROR_QUOTA_EXCEEDED,
 		     json_pack("{ss,si}", "resource", "leases", "limit", (int)limit),
-		     "you have %u leased ports, as many as one user may have; release some", limit);
+		     "you may have %u leased ports at once, and would have more; release some",
+		     limit);
 }
 
 static void fail_record(struct request *request)
 {
 	const char *path = request->daemon->config.runtime_dir;
 
-	request_fail(request, ERROR_RESOURCES_EXHAUSTED,
-		     json_pack("{ss}", "resource", "runtime directory"),
-		     "the lease can't be written down in %.128s: %s; nothing was leased",
-		     path ? path : "the runtime directory",
-		     strerror(leases_problem(request->daemon->leases)));
+	request_fail(
+		request, ERROR_RESOURCES_EXHAUSTED,
+		json_pack("{ss}", "resource", "runtime directory"),
+		"the lease can't be written down in %.128s: %s; see to that, or give the daemon "
+		"another --runtime-dir",
+		path ? path : "the runtime directory",
+		strerror(leases_problem(request->daemon->leases)));
+}
+
+static void fail_descriptors(struct request *request)
+{
+	request_fail(
+		request, ERROR_RESOURCES_EXHAUSTED, json_pack("{ss}", "resource", "descriptors"),
+		"the daemon is short of descriptors, of which each port takes one; release some "
+		"leases, or raise its LimitNOFILE=");
 }
 
 static void fail_otherwise(struct request *request, int error)
@@ -77,8 +88,7 @@ static void fail_otherwise(struct request *request, int error)
 			return;
 		}
 	}
-	/* Too many descriptors in flight are too many descriptors. */
-	request_fail_errno(request, error == ETOOMANYREFS ? EMFILE : error);
+	request_fail_errno(request, error);
 }
 
 void lease_fail(struct request *request, int error, const struct lease_params *params)
@@ -93,10 +103,13 @@ void lease_fail(struct request *request, int error, const struct lease_params *p
 		fail_quota(request);
 	else if (error == EIO)
 		fail_record(request);
+	else if (error == EMFILE || error == ENFILE || error == ETOOMANYREFS)
+		/* Too many descriptors in flight are too many descriptors. */
+		fail_descriptors(request);
 	else if (error == EEXIST)
 		lease_refuse_member(request, "name",
-				    "is that of a lease of yours with other ports; release that, "
-				    "or take another name");
+				    "is that of a lease of yours with other ports or members; "
+				    "release that, which leases tells of, or take another name");
 	else if (error == ESRCH)
 		lease_refuse_member(request, "pid", "is no process; it may have ended");
 	else

@@ -33,7 +33,7 @@ static struct lease *find_lease(struct request *request, const char *text)
 	}
 	if (!lease)
 		request_fail(request, ERROR_NO_SUCH_LEASE, json_pack("{ss}", "lease", text),
-			     "you have no lease %.32s; leases tells which you have", text);
+			     "you have no lease \"%.32s\"; leases tells which you have", text);
 	return lease;
 }
 

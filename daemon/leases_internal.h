@@ -7,6 +7,7 @@
 #include "holding.h"
 #include "journal.h"
 #include "leases.h"
+#include "log.h"
 #include "process.h"
 
 /* What ends leases until process: one process and what it was the reason for. */
@@ -23,9 +24,11 @@ struct leases {
 	struct journal *journal;
 	struct parking *parking;
 	struct process_table *processes;
-	struct list owners; /* of owner::link */
-	struct finds finds; /* while it starts */
-	int problem;        /* errno, why a lease could not be written down last */
+	struct list owners;   /* of owner::link */
+	struct finds finds;   /* while it starts */
+	int problem;          /* errno, why a lease could not be written down last */
+	bool is_problem_told; /* in the log */
+	struct log_limit problem_limit;
 	bool is_restoring;
 	bool allow_time_wait;
 	ev_timer deadline, look, tidy;

@@ -1,8 +1,9 @@
+#include "ephemeral.h"
 #include "leases_internal.h"
 #include "log.h"
-#include "sysctl_ports.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-id128.h>
@@ -45,23 +46,10 @@ static struct lease_config table_config(const struct config *config)
 	};
 }
 
-/* Such a port may be gone to a connection of anybody before its user binds it. */
-static void warn_of_ephemeral(const struct config *config)
-{
-	uint16_t port = sysctl_find_ephemeral(&config->pool);
-
-	if (port != 0)
-		log_warning("the pool has ports that the kernel takes for connections, %d for one; "
-			    "give a --pool outside of net.ipv4.ip_local_port_range, or reserve it "
-			    "(net.ipv4.ip_local_reserved_ports)",
-			    (int)port);
-}
-
 static int open_table(struct leases *leases)
 {
 	struct lease_config config = table_config(&leases->daemon->config);
 
-	warn_of_ephemeral(&leases->daemon->config);
 	return lease_table_new(&leases->table, &config, &leases_ops, leases);
 }
 
@@ -69,7 +57,7 @@ int leases_configure(struct leases *leases, const struct config *config)
 {
 	struct lease_config changed = table_config(config);
 
-	warn_of_ephemeral(config);
+	ephemeral_check_pool(&config->pool);
 	return lease_table_configure(leases->table, &changed);
 }
 
@@ -160,6 +148,20 @@ static void resume(struct leases *leases)
 	leases_changed(leases);
 }
 
+/* What users other than root may bind; without the sysctl it is as it always was. */
+static uint16_t first_unprivileged_port(void)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
+	unsigned port = 1024;
+
+	if (file) {
+		if (fscanf(file, "%u", &port) != 1 || port > PORT_MAX)
+			port = 1024;
+		fclose(file);
+	}
+	return (uint16_t)port;
+}
+
 int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed *passed)
 {
 	_cleanup_(leases_freep) struct leases *leases = NULL;
@@ -170,7 +172,7 @@ int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed 
 		return -ENOMEM;
 	leases->daemon = daemon;
 	leases->is_restoring = true;
-	leases->first_port_of_all = sysctl_first_unprivileged_port();
+	leases->first_port_of_all = first_unprivileged_port();
 	list_init(&leases->owners);
 	list_init(&leases->looks);
 	list_init(&leases->next_looks);
@@ -188,6 +190,7 @@ int leases_new(struct leases **ret_leases, struct daemon *daemon, struct passed 
 		r = open_parking(leases, passed);
 	if (r < 0)
 		return r;
+	ephemeral_check_pool(&daemon->config.pool);
 	resume(leases);
 	*ret_leases = steal(leases);
 	return 0;

@@ -1,3 +1,4 @@
+#include "clock.h"
 #include "leases_internal.h"
 #include "log.h"
 
@@ -149,17 +150,31 @@ static int listens(void *userdata, const struct lease *lease, uint16_t port)
 	return bitmap_get(&leases->listening, port);
 }
 
+/* A full disk is told of when it is found full, and when it no longer is; not in between. */
+static void note_problem(struct leases *leases, int problem)
+{
+	const char *path = leases->daemon->config.runtime_dir;
+
+	if (problem && !leases->is_problem_told &&
+	    log_limit_allows(&leases->problem_limit, monotonic_now())) {
+		log_warning("leases can't be written down in %s: %s; none is given until they can",
+			    path, strerror(problem));
+		leases->is_problem_told = true;
+	} else if (!problem && leases->is_problem_told) {
+		log_notice("leases can be written down in %s again", path);
+		leases->is_problem_told = false;
+	}
+	leases->problem = problem;
+}
+
 static int record(void *userdata, const struct lease *lease)
 {
 	struct leases *leases = userdata;
-	int r;
 
 	if (leases->is_restoring)
 		return 0;
-	if (leases->journal) {
-		r = journal_put(leases->journal, lease);
-		leases->problem = r < 0 ? -r : 0;
-	}
+	if (leases->journal)
+		note_problem(leases, -journal_put(leases->journal, lease));
 	/* The same errnos would be about ports. */
 	return leases->problem ? -EIO : 0;
 }

@@ -146,6 +146,24 @@ static int open_socket(struct listening_socket *socket_, const char *name)
 	return 0;
 }
 
+/* What to do about it. */
+static const char *advice(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+		return "; make its directory, or give another --socket";
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return "; start it as a user who may write there, or give another --socket";
+	case ENAMETOOLONG:
+		return "; give a shorter --socket";
+	default:
+		return "; give another --socket";
+	}
+}
+
 int listener_open(struct listening_socket *ret_socket, const char *address)
 {
 	struct listening_socket opened = { 0 };
@@ -156,7 +174,7 @@ int listener_open(struct listening_socket *ret_socket, const char *address)
 	if (r < 0) {
 		/* EADDRINUSE has been explained. */
 		if (r != -EADDRINUSE || address[0] == '@')
-			log_error("can't listen at %s: %s", address, strerror(-r));
+			log_error("can't listen at %s: %s%s", address, strerror(-r), advice(-r));
 		return r;
 	}
 	*ret_socket = opened;

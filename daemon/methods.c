@@ -1,5 +1,6 @@
 #include "methods.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct method methods[] = {
@@ -41,6 +42,17 @@ const struct method *method_find_by_name(const char *name, enum dialect dialect)
 			return &methods[i];
 	}
 	return NULL;
+}
+
+const char *method_names(char ret_text[METHOD_NAMES_SIZE])
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
+		if (methods[i].names->jsonrpc && size < METHOD_NAMES_SIZE)
+			size += (size_t)snprintf(ret_text + size, METHOD_NAMES_SIZE - size, "%s%s",
+						 size > 0 ? ", " : "", methods[i].names->jsonrpc);
+	return ret_text;
 }
 
 size_t method_index(const struct method *method)

@@ -24,6 +24,12 @@ struct method {
 /* What `name` of the dialect stands for, or NULL. */
 const struct method *method_find_by_name(const char *name, enum dialect dialect);
 
+/* Room for the names of all methods. */
+#define METHOD_NAMES_SIZE 256
+
+/* Those of JSON-RPC with commas between them, in `ret_text`, which is returned. */
+const char *method_names(char ret_text[METHOD_NAMES_SIZE]);
+
 /* Its place in the table, for counting. */
 size_t method_index(const struct method *method);
 

@@ -227,6 +227,7 @@ static void refuse_method(struct request *request, const char *name)
 {
 	const char *dot = strrchr(name, '.');
 	int size = dot ? (int)(dot - name) : 0;
+	char known[METHOD_NAMES_SIZE];
 
 	if (request->envelope.dialect == DIALECT_VARLINK && dot &&
 	    !is_interface(name, (size_t)size, PROTOCOL_INTERFACE) &&
@@ -236,7 +237,8 @@ static void refuse_method(struct request *request, const char *name)
 			     "there is no interface %.*s", size, name);
 	else
 		request_fail(request, ERROR_METHOD_NOT_FOUND, json_pack("{ss}", "method", name),
-			     "there is no method %.80s; info tells what this daemon is", name);
+			     "there is no method \"%.80s\"; there are %s", name,
+			     method_names(known));
 }
 
 /*

@@ -23,13 +23,16 @@ static void fail(struct target *target, const char *resource)
 	error_deinit(&error);
 }
 
-static void deny(struct target *target)
+static void deny(struct target *target, bool is_for_all)
 {
 	struct error error = { 0 };
 
 	error_set(&error, ERROR_TARGET_DENIED, json_pack("{ss}", "host", target->host),
-		  "%.80s may not be probed by you; ask the administrator to put you into "
-		  "the group " TRUSTED_GROUP ", or to --allow the host",
+		  is_for_all
+			  ? "%.80s may not be probed by anybody, as the administrator has it; ask "
+			    "for another rule than its --deny"
+			  : "%.80s may not be probed by you; ask the administrator to put you into "
+			    "the group " TRUSTED_GROUP ", or to --allow the host",
 		  target->host);
 	request_abort(target->request, &error);
 	error_deinit(&error);
@@ -50,7 +53,8 @@ void target_judge(struct target *target)
 		}
 		if (!policy_allows(&daemon->config.policy, &address, is_local,
 				   !is_local && is_trusted(target->request->connection))) {
-			deny(target);
+			deny(target,
+			     !policy_allows(&daemon->config.policy, &address, is_local, true));
 			return;
 		}
 	}
@@ -88,14 +92,34 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 	error_deinit(&error);
 }
 
-int target_start(struct target *target, struct request *request, const char *host)
+static bool lacks_interface(const union address *address)
+{
+	return address->sa.sa_family == AF_INET6 && address->in6.sin6_scope_id == 0 &&
+	       IN6_IS_ADDR_LINKLOCAL(&address->in6.sin6_addr);
+}
+
+/* `why` follows the host. */
+static int fail_host(struct target *target, const char *why)
 {
 	struct error error = { 0 };
+
+	error_set(&error, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", "host"),
+		  "host is \"%.80s\"%s", target->host, why);
+	request_abort(target->request, &error);
+	error_deinit(&error);
+	return 0;
+}
+
+int target_start(struct target *target, struct request *request, const char *host)
+{
 	int r;
 
 	target->host = host;
 	target->request = request;
 	r = host_parse(&target->addresses, host);
+	if (r == 1 && lacks_interface(&target->addresses.addresses[0]))
+		return fail_host(target, ", which is another one on each link; add "
+					 "the interface, as in fe80::1%eth0");
 	if (r == 1) {
 		target_judge(target);
 		return 0;
@@ -103,17 +127,12 @@ int target_start(struct target *target, struct request *request, const char *hos
 	if (r == 0)
 		return resolver_start(request->daemon->resolver, request->connection->user, host,
 				      on_looked_up, target, &target->lookup);
-	if (r != -EINVAL && r != -ENODEV)
-		return r;
-
-	error_set(&error, ERROR_INVALID_PARAMETER, json_pack("{ss}", "parameter", "host"),
-		  r == -ENODEV ? "host is \"%.80s\", and there is no such interface; see ip link"
-			       : "host is \"%.80s\"; it must be a host name or an IP address, "
-				 "such as localhost, 127.0.0.1 or ::1",
-		  host);
-	request_abort(target->request, &error);
-	error_deinit(&error);
-	return 0;
+	if (r == -ENODEV)
+		return fail_host(target, ", and there is no such interface; see ip link");
+	if (r == -EINVAL)
+		return fail_host(target, "; it must be a host name or an IP address, "
+					 "such as localhost, 127.0.0.1 or ::1");
+	return r;
 }
 
 void target_deinit(struct target *target)

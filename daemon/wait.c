@@ -65,6 +65,26 @@ static void on_turn(struct turn *turn)
 	target_judge(&container_of(turn, struct wait, turn)->target);
 }
 
+/* With what the error declares, and in JSON-RPC all else that a result has. */
+static json_t *describe_last_seen(const struct wait *wait, enum status status, enum reason reason)
+{
+	const struct request *request = wait->request;
+	const struct wait_params *params = request->params;
+	json_t *members =
+		json_pack("{ss,si,ss,ss}", "host", params->host, "port", (int)params->port,
+			  "status", status_names[status - 1], "reason", reason_names[reason - 1]);
+	char address[ADDRESS_SIZE];
+
+	if (request->envelope.dialect != DIALECT_JSONRPC)
+		return members;
+	if (wait->last.status) {
+		address_format(wait->last.address, address);
+		json_object_set_new(members, "address", json_string(address));
+	}
+	json_object_set_new(members, "waited_ms", json_integer(request_elapsed_us(request) / 1000));
+	return members;
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct wait *wait = container_of(watcher, struct wait, deadline);
@@ -73,14 +93,12 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
 	/* Nothing was seen in time (a name, say, that nobody resolved): that is a timeout. */
 	enum status status = wait->last.status ? wait->last.status : STATUS_CLOSED;
 	enum reason reason = wait->last.status ? wait->last.reason : REASON_TIMEOUT;
+	json_t *members = describe_last_seen(wait, status, reason);
 
 	(void)loop;
 	(void)revents;
 	wait_free(wait);
-	request_fail(request, ERROR_DEADLINE_EXCEEDED,
-		     json_pack("{ss,si,ss,ss}", "host", params->host, "port", (int)params->port,
-			       "status", status_names[status - 1], "reason",
-			       reason_names[reason - 1]),
+	request_fail(request, ERROR_DEADLINE_EXCEEDED, members,
 		     "port %d of %.80s was still %s (%s) after %d ms; see whether the server "
 		     "runs, or give a longer deadline_ms",
 		     (int)params->port, params->host, status_names[status - 1],

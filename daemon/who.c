@@ -19,6 +19,7 @@ struct who_socket {
 struct who {
 	struct request *request;
 	struct place place;
+	struct leases_look look; /* so that the state of the lease is that of the sockets */
 	struct sockdiag_query query;
 	struct sockdiag_socket *sockets; /* those to tell of, by rank */
 	struct who_socket *strings;      /* of each of them */
@@ -30,6 +31,7 @@ struct who {
 
 static void who_free(struct who *who)
 {
+	leases_look_cancel(&who->look);
 	sockdiag_query_cancel(&who->query);
 	proc_walk_deinit(&who->walk);
 	for (size_t i = 0; i < who->n_strings; i++)
@@ -104,29 +106,27 @@ static void describe(const struct who *who, size_t i, struct socket_info *ret_in
 	};
 }
 
-/* The lease of the port, for who may see it. 1; 0 for none; or -ENOMEM. */
-static int find_lease(const struct who *who, struct lease_text *ret_text)
+/* The lease of the port, for who may see it; or NULL. */
+static const struct lease *find_lease(const struct request *request)
 {
-	const struct request *request = who->request;
 	const struct who_params *params = request->params;
 	const struct lease *lease = NULL;
+	uid_t uid = request->connection->user->uid;
 
 	if (request->daemon->leases)
 		lease = lease_table_find_port(leases_table(request->daemon->leases), params->port);
-	if (!lease ||
-	    (request->connection->user->uid != 0 && request->connection->user->uid != lease->uid))
-		return 0;
-	return lease_text_init(ret_text, lease, leases_now()) < 0 ? -ENOMEM : 1;
+	return lease && (uid == 0 || uid == lease->uid) ? lease : NULL;
 }
 
 static void reply(struct who *who)
 {
 	struct request *request = who->request;
 	struct who_result result = { .n_sockets = who->n_sockets };
+	const struct lease *lease = find_lease(request);
 	struct lease_text text = { 0 };
-	int r = find_lease(who, &text);
+	int r = lease ? lease_text_init(&text, lease, leases_now()) : 0;
 
-	if (r > 0)
+	if (lease && r >= 0)
 		result.lease = text.info;
 	result.sockets = calloc(who->n_sockets + 1, sizeof(*result.sockets));
 	for (size_t i = 0; result.sockets && i < who->n_sockets; i++)
@@ -290,6 +290,13 @@ static void on_listed(struct sockdiag_query *query, int result,
 		fail(who, -r);
 }
 
+static void on_looked(struct leases_look *look)
+{
+	struct who *who = container_of(look, struct who, look);
+
+	sockdiag_query_start(who->request->daemon->sockdiag, &who->query);
+}
+
 /*
  * As its user has a place for it: what is found takes memory and descriptors, which thousands of
  * calls must not take at once.
@@ -309,7 +316,10 @@ static bool on_place(struct place *place)
 	/* Up to 500 KB: not for a client that doesn't read what it has. */
 	if (request_defer(request, take_place))
 		return false;
-	sockdiag_query_start(request->daemon->sockdiag, &who->query);
+	if (find_lease(request))
+		leases_look(request->daemon->leases, &who->look);
+	else
+		sockdiag_query_start(request->daemon->sockdiag, &who->query);
 	return true;
 }
 
@@ -332,6 +342,7 @@ int who_start(struct request *request)
 	if (params->protocol != PROTOCOL_TCP)
 		who->query.what |= SOCKDIAG_UDP;
 	who->query.done = on_listed;
+	who->look.done = on_looked;
 	request->work = who;
 	take_place(request);
 	return 0;

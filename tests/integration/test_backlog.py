@@ -13,8 +13,9 @@ from harness import Daemon, INSTRUMENTED, closed_port, listener, silent_port, wa
 setUpModule = harness.enter_network
 
 MIB = 1 << 20
-# More answers than the daemon keeps for one connection (1 MiB) and the kernel for its socket.
-N_METRICS = 1000
+# More answers than the daemon keeps for one connection (1 MiB) and the kernel for its socket; as
+# those of one batch they are there all at once.
+N_METRICS = 400
 SHUTTING_DOWN = 12
 
 
@@ -25,10 +26,12 @@ def answers(client):
         message = json.loads(message)
         if ending == b"\0":
             varlink.append(message)
-        elif "id" in message:
-            if message["id"] in by_id:
-                raise AssertionError(f"two answers to {message['id']}")
-            by_id[message["id"]] = message
+            continue
+        for answer in message if isinstance(message, list) else [message]:
+            if "id" in answer:
+                if answer["id"] in by_id:
+                    raise AssertionError(f"two answers to {answer['id']}")
+                by_id[answer["id"]] = answer
     return by_id, varlink
 
 
@@ -39,7 +42,7 @@ class Test(unittest.TestCase):
 
     def fall_behind(self):
         """Asks for more than fits the way, and reads none of it."""
-        self.client.send_lines(*({"id": f"m{i}", "method": "metrics"} for i in range(N_METRICS)))
+        self.client.send_lines([{"id": f"m{i}", "method": "metrics"} for i in range(N_METRICS)])
 
     def requests(self, method):
         name = f'portscand_requests_total{{method="{method}"}}'
@@ -52,8 +55,6 @@ class Test(unittest.TestCase):
             time.sleep(0.3)
             return self.daemon.cpu_seconds() - before < 0.02
         self.assertTrue(wait_for(is_idle, 120 if INSTRUMENTED else 30))
-        # The connection is not read from: some of what was asked is not even known.
-        self.assertLess(self.requests("metrics"), N_METRICS)
 
 
 class Large(Test):
@@ -65,7 +66,7 @@ class Large(Test):
             {"id": "scan", "method": "scan",
              "params": {"ports": "1-65535", "status": "closed", **scan}},
             {"id": "find", "method": "find",
-             "params": {"ports": "1-65535", "status": "open", "count": 65535}})
+             "params": {"ports": "1-65535", "status": "open", "count": 100}})
         self.fall_behind()
         self.expect_quiet()
 

@@ -158,18 +158,30 @@ class Keeping(Leases):
         lease, port = result["lease"]["lease"], result["port"]
         self.expect(0, ["release", lease])
         self.assertTrue(self.is_over(port))
-        self.expect(1, ["release", lease], err=f"portscan: you have no lease {lease}; leases "
+        self.expect(1, ["release", lease], err=f'portscan: you have no lease "{lease}"; leases '
                     "tells which you have\n")
         self.expect(0, ["release", "--json", self.lease()["lease"]["lease"]], "{}\n")
 
     def test_no_such_lease(self):
         for command in ("renew", "release"):
             self.expect(1, [command, "0123456789abcdef"], err="portscan: you have no lease "
-                        "0123456789abcdef; leases tells which you have\n")
+                        '"0123456789abcdef"; leases tells which you have\n')
             self.expect_usage([command], f"{command} needs a LEASE; 'portscan leases' tells which "
                               "there are")
             self.expect_usage([command, "a", "b"], '"b" is one argument too many; usage: portscan '
                               f"{command} LEASE")
+
+
+class Short(Leases):
+    def test_of_descriptors(self):
+        """What helps is not a longer timeout, which leases don't have."""
+        with Daemon(nofile=64) as daemon:
+            run = self.run_portscan("lease", "--count", "100",
+                                    env={**os.environ, "PORTSCAND_SOCKET": daemon.path})
+            self.assertEqual(daemon.result("leases"), {"leases": []})
+        self.assertEqual(run.stderr, "portscan: the daemon is short of descriptors, of which each "
+                         "port takes one; release some leases, or raise its LimitNOFILE=\n")
+        self.assertEqual(run.returncode, 3)
 
 
 class Tables(Leases):
@@ -201,6 +213,16 @@ class Tables(Leases):
         self.assertRegex(self.expect(0, ["leases", "--all"], re.compile(r"(?s).*")),
                          rf"{over['ports'][0]} +tcp +\* +quarantined")
 
+    def test_many_ports(self):
+        """The table stays readable; all of them are in the JSON."""
+        ports = self.lease("--count", "200")["lease"]["ports"]
+        out = self.expect(0, ["leases"], re.compile(r"(?s).*"))
+        shown = out.splitlines()[1].split()[1:4]
+        self.assertEqual(shown[1:], ["(200)", "tcp"])
+        self.assertTrue(shown[0].startswith(f"{ports[0]}"), shown)
+        self.assertTrue(shown[0].endswith(",..."), shown)
+        self.assertLess(max(map(len, out.splitlines())), 160)
+
     def test_lost(self):
         """A port that somebody took while the daemon was dead is told of."""
         with Daemon("--quarantine-ms", "100", activated=False) as daemon:
@@ -214,6 +236,14 @@ class Tables(Leases):
                     environment["PORTSCAND_SOCKET"] = again.path
                     run = self.run_portscan("leases", env=environment)
             self.assertRegex(run.stdout, rf"{port}  tcp +\* +lost:{port} +shared +released")
+
+    def test_who_agrees_with_itself(self):
+        """The lease is in use when a listener is shown above it, and else it is not."""
+        port = self.lease("--until", "released")["port"]
+        for _ in range(3):
+            with listening_socket(port=port):
+                self.expect(0, ["who", str(port)], re.compile(r"(?s).* LISTEN .* in_use .*"))
+            self.expect(0, ["who", str(port)], re.compile(rf"(?s).*{HEAD}.* held .*"))
 
     def test_who(self):
         port = self.lease("--name", "web")["port"]

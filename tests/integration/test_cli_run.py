@@ -58,6 +58,11 @@ class Run(Running):
         self.assertRegex(out, rf"(?m)^PORT={PORT}$")
         self.assertNotRegex(out, r"(?m)^(PORT1|LISTEN_\w+)=")
 
+    def test_count_of_one(self):
+        """What is written for a number of ports works for one."""
+        self.expect(0, ["run", "--count", "1", "--", "sh", "-c", "test $PORT = $PORT1; echo $?",
+                        "{port1}"], "0\n")
+
     def test_options_of_the_command(self):
         self.expect(0, ["run", "24000-24999", "--", "sh", "-c", "echo $1 ${PORT%???}", "--",
                         "--count"], "--count 24\n")

@@ -49,6 +49,10 @@ daemon.wait()
 SO_PEERPIDFD = 77
 
 
+# While a daemon is away others of this host could take the ports of its leases.
+setUpModule = harness.enter_network
+
+
 class Until(Test):
     def test_claimed(self):
         result = self.lease(ttl_ms=700)
@@ -355,7 +359,9 @@ class Rights(Test):
         self.lease(self.other)
         self.lease(count=1030)
         self.release(last, self.user)
-        self.refuse(4, self.user, count=2)
+        # Not that there were 1,024 of them.
+        self.assertEqual(self.refuse(4, self.user, count=2)["message"], "you may have 1024 leased "
+                         "ports at once, and would have more; release some")
         self.lease(self.user)
 
     def test_privileged_ports(self):

@@ -65,8 +65,13 @@ class Directory(unittest.TestCase):
         # An end stands, written or not; and nothing is granted that would not be written.
         self.assertIn("result", self.client.call("release", {"lease": kept[0]}))
         self.expect_refusal("No space left on device")
+        full = (f"leases can't be written down in {self.directory}: No space left on device; none "
+                "is given until they can\n")
+        self.assertEqual(self.daemon.stderr().count(full), 1)
         self.run_inside(f"rm {self.directory}/filler")
         kept.append(self.lease(until="released")["result"]["lease"]["lease"])
+        self.assertIn(f"leases can be written down in {self.directory} again\n",
+                      self.daemon.stderr())
         self.daemon.stop(signal.SIGKILL)
         self.daemon.start()
         with self.daemon.client() as client:

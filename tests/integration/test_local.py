@@ -243,7 +243,8 @@ class TwoThousandListeners(Local):
             answers = [client.receive()["result"]["ports"] for _ in range(20)]
             after = self.daemon.metrics()["portscand_table_dumps_total"]
         self.assertEqual(answers, [answers[0]] * 20)
-        self.assertEqual(after - before, 1)
+        # One, if the daemon has taken all of them in before its turn was over.
+        self.assertLessEqual(after - before, 4)
 
     def test_lookups_are_counted(self):
         before = self.daemon.metrics()

@@ -404,6 +404,7 @@ class Descriptors(Test):
                 # Looks that end for want of a descriptor are no news, and do not end the wait.
                 error = client.call("wait", {"port": port, "deadline_ms": 500, "timeout_ms": 50,
                                              "interval_ms": 50})["error"]
+                self.assertGreaterEqual(error["data"].pop("waited_ms"), 500)
                 self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "127.0.0.1",
                                                  "port": port, "status": "closed",
                                                  "reason": "timeout"})

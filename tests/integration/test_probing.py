@@ -415,9 +415,10 @@ class Wait(Test):
             self.assertGreaterEqual(time.monotonic() - began, 0.29)
             self.assertLess(time.monotonic() - began, 10)
             self.assertEqual(error["code"], 7)
+            self.assertGreaterEqual(error["data"].pop("waited_ms"), 300)
             self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "127.0.0.1",
-                                             "port": port, "status": "closed",
-                                             "reason": "refused"})
+                                             "address": "127.0.0.1", "port": port,
+                                             "status": "closed", "reason": "refused"})
 
     def test_deadline_of_closing(self):
         with listener() as port:

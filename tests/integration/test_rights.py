@@ -173,6 +173,8 @@ class Everybody(Rights):
             device = "d1" if "%d1" in address else "d0"
             self.assert_denied(client, address)
             self.namespace.run(f"ip addr add {add} dev {device} {nodad}")
+            # The kernel has IPv6 addresses routed a moment later.
+            self.assertTrue(wait_for(lambda: not self.ask(client, address)), address)
             self.assert_probed(client, address)
             self.namespace.run(f"ip addr del {add} dev {device}")
             self.assert_denied(client, address)
@@ -253,6 +255,10 @@ class Policy(Rights):
                                "foreign.test", "mixed.test", "mapped.test", "fe80::9:2%d0",
                                "fe80::9:1%d0")
             self.assert_probed(client, "10.9.0.3", "fd09::2", "own.test")
+            # No group is of any use.
+            self.assertEqual(client.call("check", {"host": "10.9.0.2", "port": 9})["error"]
+                             ["message"], "10.9.0.2 may not be probed by anybody, as the "
+                             "administrator has it; ask for another rule than its --deny")
 
     def test_deny_of_this_host(self):
         daemon = self.start("--deny", "127.0.0.0/8", "--deny=::1")

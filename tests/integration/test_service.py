@@ -290,11 +290,14 @@ class Sockets(Test):
         path = self.path("no/socket")
         errors = self.assert_ends(self.start("--socket", path), 1)
         self.assertIn(path, errors)
-        self.assertIn("No such file", errors)
+        self.assertIn("No such file or directory; make its directory, or give another --socket",
+                      errors)
 
     def test_path_that_is_too_long(self):
         path = self.path("x" * 200)
-        self.assertIn(path, self.assert_ends(self.start("--socket", path), 1))
+        errors = self.assert_ends(self.start("--socket", path), 2)
+        self.assertIn(path, errors)
+        self.assertIn("at most 107 bytes", errors)
 
     def test_socket_of_another_is_left_alone(self):
         path = self.path("socket")

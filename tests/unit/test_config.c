@@ -204,8 +204,12 @@ END_TEST
 
 #define NETWORK "a network such as 192.0.2.0/24, with no bits behind the prefix"
 
+#define SOCKET "an absolute path or @name of at most 107 bytes, and at most 16 of them"
+
 START_TEST(a_mistake_is_told_with_its_line)
 {
+	char line[128], told[256];
+
 	assert_mistake("window = 1\n\n# nothing\nwindow = 0\n",
 		       "4: window is \"0\"; it must be a number from 1 to 65535");
 	assert_mistake("window = 65536\n",
@@ -214,10 +218,11 @@ START_TEST(a_mistake_is_told_with_its_line)
 	assert_mistake("window = -1", "1: window is \"-1\"; it must be a number from 1 to 65535");
 	assert_mistake("window =\n", "1: window is \"\"; it must be a number from 1 to 65535");
 	assert_mistake("\nsocket = run/portscand.sock\n",
-		       "2: socket is \"run/portscand.sock\"; it must be an absolute path or @name, "
-		       "at most 16 of them");
-	assert_mistake("socket = @\n", "1: socket is \"@\"; it must be an absolute path or @name, "
-				       "at most 16 of them");
+		       "2: socket is \"run/portscand.sock\"; it must be " SOCKET);
+	assert_mistake("socket = @\n", "1: socket is \"@\"; it must be " SOCKET);
+	snprintf(line, sizeof(line), "socket = /%0107d\n", 0);
+	snprintf(told, sizeof(told), "1: socket is \"/%0107d\"; it must be " SOCKET, 0);
+	assert_mistake(line, told);
 	assert_mistake("runtime-dir = here\n",
 		       "1: runtime-dir is \"here\"; it must be an absolute path");
 	assert_mistake("pool = 0\n", "1: pool is \"0\"; it must be ports such as 20000-29999");
@@ -352,8 +357,7 @@ START_TEST(seventeen_sockets_are_too_many)
 
 	for (int i = 0; i < 17; i++)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "socket = @%d\n", i);
-	assert_mistake(text, "17: socket is \"@16\"; it must be an absolute path or @name, at most "
-			     "16 of them");
+	assert_mistake(text, "17: socket is \"@16\"; it must be " SOCKET);
 }
 END_TEST
 
