@@ -392,8 +392,8 @@ static double one_and_a_half_kibibytes(void)
 
 static const struct row rows[] = {
 	{ "sweep of all ports / raw loop", 1.15, sweep, raw_sweep_time, NULL, PAIRS },
-	{ "sweep of all ports / nmap -sT -T5", 0.5, sweep, nmap, "nmap", 2 },
-	{ "sweep of all ports / nc -z", 0.5, sweep, netcat, "nc", 2 },
+	{ "sweep of all ports / nmap -sT -T5", 0.5, sweep, nmap, "nmap", PAIRS },
+	{ "sweep of all ports / nc -z", 0.5, sweep, netcat, "nc", PAIRS },
 	{ "sweep of all ports / npm portscanner", 1. / 3, sweep, npm, "npm", 1 },
 	{ "one check, p50 / echo + raw connect", 1.3, check_median, echo_and_connect, NULL, PAIRS },
 	{ "60,000 checks pipelined / raw loop", 1 / 0.6, pipelined, raw_pipelined, NULL, PAIRS },
