@@ -150,23 +150,6 @@ static size_t batched_size(const struct connection *connection)
 	return size;
 }
 
-/* message_parse(), but that what jansson read without memory is not trusted. */
-static int parse(json_t **ret_message, const struct frame *frame, struct error *ret_error)
-{
-	json_t *message = NULL;
-	int r;
-
-	memory_parse_begin();
-	r = message_parse(&message, frame->data, frame->size, ret_error);
-	if (!memory_parse_end()) {
-		json_decref(message);
-		error_deinit(ret_error);
-		return -ENOMEM;
-	}
-	*ret_message = message;
-	return r;
-}
-
 static int start_message(struct connection *connection, const struct frame *frame)
 {
 	enum dialect dialect = frame->framing == FRAMING_NUL ? DIALECT_VARLINK : DIALECT_JSONRPC;
@@ -179,7 +162,7 @@ static int start_message(struct connection *connection, const struct frame *fram
 		end_input(connection);
 		return 0;
 	}
-	r = parse(&message, frame, &error);
+	r = memory_parse(&message, frame->data, frame->size, &error);
 	frame_reader_done(&connection->input);
 	if (r == -EBADMSG && dialect == DIALECT_JSONRPC) {
 		unread_answer(connection, dialect, &error);

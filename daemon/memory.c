@@ -51,18 +51,24 @@ static void free_of_json(void *block)
 		free(block);
 }
 
-void memory_parse_begin(void)
+int memory_parse(json_t **ret_message, const char *data, size_t size, struct error *ret_error)
 {
+	json_t *message = NULL;
+	int r;
+
 	/* Asked for here, as libev itself seldom allocates. */
 	renew_reserve();
 	is_parsing = true;
 	n_parse_reserve_used = 0;
-}
-
-bool memory_parse_end(void)
-{
+	r = message_parse(&message, data, size, ret_error);
 	is_parsing = false;
-	return n_parse_reserve_used == 0;
+	if (n_parse_reserve_used > 0) {
+		json_decref(message);
+		error_deinit(ret_error);
+		return -ENOMEM;
+	}
+	*ret_message = message;
+	return r;
 }
 
 /* As realloc(), but that 0 bytes are always a free(), as libev wants it. */

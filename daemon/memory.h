@@ -6,15 +6,10 @@
 
 #pragma once
 
-#include <stdbool.h>
+#include "message.h"
 
 /* Once, before any of them is used. 0 or -ENOMEM. */
 int memory_init(void);
 
-/*
- * Around each text that jansson reads. memory_parse_end() is false if there was not enough memory:
- * what was read is not to be trusted then, and all that was allocated since memory_parse_begin()
- * is to be freed before it is begun again.
- */
-void memory_parse_begin(void);
-bool memory_parse_end(void);
+/* message_parse(), but that what was read without memory is not trusted: -ENOMEM. */
+int memory_parse(json_t **ret_message, const char *data, size_t size, struct error *ret_error);
