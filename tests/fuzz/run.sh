@@ -1,6 +1,7 @@
 #!/bin/sh
 # run.sh [SECONDS]: builds the fuzz targets and runs each for so long (30), from the corpus.
-# Fails on a finding, which is left in build-fuzz/findings.
+# Fails on a finding, which is left in build-fuzz/findings. The whole daemon takes hours to say anything
+# new: give it 7200.
 set -eu
 
 seconds=${1:-30}
@@ -14,8 +15,7 @@ if [ ! -f "$build/build.ninja" ]; then
 fi
 mkdir -p "$findings"
 
-# The whole daemon takes hours to say something new: tests/fuzz/fuzz_daemon is run by hand.
-for corpus in "$here"/corpus/[!d]*; do
+for corpus in "$here"/corpus/*; do
 	name=$(basename "$corpus")
 	ninja -C "$build" "tests/fuzz/fuzz_$name" >/dev/null
 	# What it finds of interest goes into a directory that does not last.
@@ -24,7 +24,7 @@ for corpus in "$here"/corpus/[!d]*; do
 	dictionary=
 	[ ! -f "$here/$name.dict" ] || dictionary=-dict=$here/$name.dict
 	"$build/tests/fuzz/fuzz_$name" ${dictionary:+"$dictionary"} \
-		-max_total_time="$seconds" -timeout=10 \
+		-max_total_time="$seconds" -timeout=60 \
 		-artifact_prefix="$findings/$name-" -print_final_stats=1 \
 		"$scratch" "$corpus" >"$findings/$name.log" 2>&1 || {
 		status=1
