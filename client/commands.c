@@ -324,11 +324,12 @@ enum exit_status run_call(struct portscan *p, const struct options *options)
 		complain("%s", error->message);
 		return EXIT_USAGE;
 	}
-	/* What is wrong with its parameters is an answer of the method's. */
-	if (r < 0 && complain_of(p, r) == EXIT_NO_DAEMON)
-		return EXIT_NO_DAEMON;
-	if (r < 0)
-		return EXIT_ERROR;
+	if (r < 0) {
+		enum exit_status status = complain_of(p, r);
+
+		/* An error is one of the two answers that are asked for. */
+		return r == -EREMOTEIO ? EXIT_NO : status;
+	}
 	puts(text);
 	free(text);
 	return EXIT_YES;
