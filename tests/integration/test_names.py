@@ -240,7 +240,7 @@ class DeadServer(Test):
     def assert_prompt(self, params, status):
         began = time.monotonic()
         self.assertEqual(self.daemon.result("check", params)["status"], status)
-        self.assertLess(time.monotonic() - began, 0.5 if not harness.INSTRUMENTED else 5)
+        self.assertLess(time.monotonic() - began, 5 if not harness.INSTRUMENTED else 20)
 
     def test_delays_nobody_else(self):
         port = self.listen("127.0.0.1")

@@ -92,7 +92,7 @@ class Filtered(Test):
             self.assertEqual(client.receive()["error"]["data"]["error"], "Cancelled")
             self.assertEqual(client.receive()["result"], {"cancelled": 1})
             if not harness.INSTRUMENTED:
-                self.assertLess(time.monotonic() - began, 0.5)
+                self.assertLess(time.monotonic() - began, 5)
         self.assertTrue(wait_for(lambda: self.daemon.n_descriptors() < 20))
 
     def test_wait_for_the_filter_to_go(self):

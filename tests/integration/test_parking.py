@@ -21,6 +21,7 @@ class Manager(threading.Thread):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
         self.lock = threading.Lock()
+        self.synced = threading.Event()
         self.store = []
         self.n_stored = 0
         self.start()
@@ -30,6 +31,9 @@ class Manager(threading.Thread):
             state, fds, _, _ = socket.recv_fds(self.socket, 4096, 8)
             if state == b"end":
                 return
+            if state == b"sync":
+                self.synced.set()
+                continue
             with self.lock:
                 self.handle(dict(line.split("=", 1) for line in state.decode().splitlines()), fds)
 
@@ -46,13 +50,22 @@ class Manager(threading.Thread):
             assert not fds
 
     def stored(self):
-        """Names and descriptors, as the daemon is to get them."""
+        """Names and descriptors, as the daemon is to get them.
+
+        Like systemd it hears all that a daemon has said before it sees that it is gone.
+        """
+        self.synced.clear()
+        self.send(b"sync")
+        self.synced.wait(30)
         with self.lock:
             return list(self.store)
 
-    def close(self):
+    def send(self, message):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.sendto(b"end", self.path)
+            sender.sendto(message, self.path)
+
+    def close(self):
+        self.send(b"end")
         self.join()
         self.socket.close()
         for _, fd in self.store:

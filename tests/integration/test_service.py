@@ -102,7 +102,7 @@ class Notifications(Test):
         self.assert_ends(process, 0)
 
     def test_watchdog_while_busy(self):
-        process = self.start_notifying(WATCHDOG_USEC="400000")
+        process = self.start_notifying(WATCHDOG_USEC="2000000")
         self.assertIn("READY=1", self.next_notification())
         client = self.client(self.path("socket"))
         client.send_lines(*({"method": "scan", "id": i} for i in range(3)))
@@ -110,7 +110,7 @@ class Notifications(Test):
         for _ in range(4):
             self.assertEqual(self.next_notification(), ["WATCHDOG=1"])
             if not harness.INSTRUMENTED:
-                self.assertLess(time.monotonic() - latest, 0.4)
+                self.assertLess(time.monotonic() - latest, 2)
             latest = time.monotonic()
         client.close()
         process.terminate()
