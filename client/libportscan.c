@@ -12,10 +12,10 @@
 #define ANSWER_MAX (64u * 1024u * 1024u)
 /*
  * On a machine with a processor to spare most answers are there sooner than one falls asleep and
- * is woken again. Where they are not, it is tried again after so many calls at most.
+ * is woken again. Where they are not, at most so many calls go by until it is tried again.
  */
 #define PATIENCE_NS  100000
-#define SLEEPING_MAX 64u
+#define SLEEPING_MAX 63u
 
 /* Room for the result of any method. */
 union result {

@@ -1,17 +1,9 @@
 #include "turn.h"
 
-#include <time.h>
+#include "clock.h"
 
-/* Nanoseconds of slices in one turn of the loop; the last one may go beyond. */
-#define BUDGET_NS 500000
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
+/* Microseconds of slices in one turn of the loop; the last one may go beyond. */
+#define BUDGET_US 500
 
 /* One slice of the user whose turn it is, who then goes to the end. */
 static void run_first(struct turns *turns)
@@ -29,12 +21,12 @@ static void run_first(struct turns *turns)
 static void on_check(struct ev_loop *loop, ev_check *watcher, int revents)
 {
 	struct turns *turns = container_of(watcher, struct turns, check);
-	int64_t end = list_empty(&turns->users) ? 0 : now_ns() + BUDGET_NS;
+	uint64_t end = list_empty(&turns->users) ? 0 : monotonic_us() + BUDGET_US;
 
 	(void)revents;
 	while (!list_empty(&turns->users)) {
 		run_first(turns);
-		if (now_ns() >= end)
+		if (monotonic_us() >= end)
 			break;
 	}
 	if (list_empty(&turns->users))
