@@ -1,5 +1,6 @@
 #include "cgroup.h"
 
+#include "clock.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 
 /* From one walk to the next; or WALK_PART times what the last one took, if that is longer. */
 #define WALK_INTERVAL_NS 100000000U
@@ -160,24 +160,16 @@ static int table_walk(struct table *table, int root_fd)
 	return 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
-
 static int walk(struct cgroups *cgroups)
 {
 	_cleanup_(table_deinit) struct table table = { 0 };
 	struct table old = cgroups->table;
-	uint64_t began = now_ns(), ended, pause;
+	uint64_t began = monotonic_ns(), ended, pause;
 	int r;
 
 	cgroups->walks++;
 	r = table_walk(&table, cgroups->root_fd);
-	ended = now_ns();
+	ended = monotonic_ns();
 	pause = (ended - began) * WALK_PART;
 	cgroups->next_walk_ns = ended + (pause > WALK_INTERVAL_NS ? pause : WALK_INTERVAL_NS);
 	if (r < 0)
@@ -257,7 +249,7 @@ int cgroups_path(struct cgroups *cgroups, uint64_t id, const char **ret_path)
 	/* An id is never given to another cgroup, so what was found once stays right. */
 	path = table_find(&cgroups->table, id);
 	if (!path) {
-		if (now_ns() < cgroups->next_walk_ns)
+		if (monotonic_ns() < cgroups->next_walk_ns)
 			return -ENOENT;
 		r = walk(cgroups);
 		if (r < 0)

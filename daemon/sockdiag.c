@@ -1,5 +1,6 @@
 #include "sockdiag.h"
 
+#include "clock.h"
 #include "netlink.h"
 #include "sockdiag_lookup.h"
 
@@ -250,12 +251,12 @@ static void deliver(const struct sockdiag *sockdiag, struct sockdiag_query *quer
 /* A slice of them: hundreds may have asked, and each has a listing to look through. */
 static void deliver_some(struct sockdiag *sockdiag)
 {
-	uint64_t started = sockdiag_now_ns();
+	uint64_t started = monotonic_ns();
 	struct sockdiag_query *query;
 
 	/* `running` all the while: what is started by these is begun in the next turn. */
 	while (!list_empty(&sockdiag->asking)) {
-		if (sockdiag_now_ns() - started >= SLICE_NS) {
+		if (monotonic_ns() - started >= SLICE_NS) {
 			next_turn(sockdiag);
 			return;
 		}
@@ -296,12 +297,12 @@ static void dump_finish(struct sockdiag *sockdiag, int result)
 /* Reads and asks for a slice of time. */
 static void dump_work(struct sockdiag *sockdiag)
 {
-	uint64_t started = sockdiag_now_ns();
+	uint64_t started = monotonic_ns();
 	int r;
 
 	do
 		r = sockdiag->asked ? dump_read(sockdiag) : dump_ask(sockdiag);
-	while (r > 0 && sockdiag_now_ns() - started < SLICE_NS);
+	while (r > 0 && monotonic_ns() - started < SLICE_NS);
 
 	if (r <= 0)
 		dump_finish(sockdiag, r);

@@ -1,21 +1,13 @@
 #include "sockdiag_lookup.h"
 
+#include "clock.h"
 #include "netlink.h"
 
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define INTERFACE_LASTS_NS 10000000U
-
-uint64_t sockdiag_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-}
 
 /*
  * Has the kernel load the protocol's module, and sees whether it is there: to a look-up, "no such
@@ -102,7 +94,7 @@ static int ask_route(struct sockdiag_lookup *lookup, int family, const uint8_t *
 /* 127.0.0.1 and ::1 are no exceptions: lo may be down, and IPv6 switched off. */
 static int interface_of(struct sockdiag_lookup *lookup, int family, const uint8_t *address)
 {
-	uint64_t now = sockdiag_now_ns();
+	uint64_t now = monotonic_ns();
 
 	if (lookup->family != family || now - lookup->looked_at_ns > INTERFACE_LASTS_NS ||
 	    memcmp(lookup->address, address, 16) != 0) {

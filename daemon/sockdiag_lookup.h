@@ -27,6 +27,3 @@ void sockdiag_lookup_deinit(struct sockdiag_lookup *lookup);
 int sockdiag_lookup_find(struct sockdiag_lookup *lookup, int family, const void *address,
 			 uint16_t port, struct sockdiag_socket *ret);
 int sockdiag_lookup_interface(struct sockdiag_lookup *lookup, int family, const void *address);
-
-/* CLOCK_MONOTONIC. */
-uint64_t sockdiag_now_ns(void);
