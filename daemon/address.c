@@ -129,6 +129,20 @@ int address_compare(const union address *a, const union address *b)
 	return r != 0 ? r : (int)address_port(a) - (int)address_port(b);
 }
 
+int address_source(const union address *address, union address *ret_source)
+{
+	_cleanup_(closep) int fd = -EBADF;
+	union address source = { 0 };
+	socklen_t size = sizeof(source);
+
+	fd = socket(address->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, &address->sa, address_size(address)) < 0 ||
+	    getsockname(fd, &source.sa, &size) < 0)
+		return negative_errno();
+	*ret_source = source;
+	return 0;
+}
+
 bool address_is_any(const union address *address)
 {
 	return address->sa.sa_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&address->in6.sin6_addr)

@@ -54,6 +54,14 @@ int address_compare(const union address *a, const union address *b);
 /* 0.0.0.0 and ::. */
 bool address_is_any(const union address *address);
 
+/*
+ * The address that a connection to `address` would have here, and a port of the range that source
+ * ports are taken from, free for datagrams at least. Sends nothing, and leaves nothing bound. 0, or
+ * -errno of connect() or socket(): -EADDRNOTAVAIL if there is no such address (::1 where IPv6 is
+ * switched off).
+ */
+int address_source(const union address *address, union address *ret_source);
+
 /* Where connect() to `address` goes: of the any-addresses that is loopback. */
 union address address_destination(const union address *address);
 

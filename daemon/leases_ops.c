@@ -34,6 +34,7 @@ static int hold(void *userdata, const struct lease *lease, uint16_t port, void *
 	/* That we may is no reason why everybody should. */
 	if (lease->uid != 0 && port < leases->first_port_of_all)
 		return -EACCES;
+	prober_make_way(leases->daemon->prober, port);
 	r = holding_new(&holding, lease, port, leases->allow_time_wait, parking);
 	/*
 	 * The socket of a lease that is over may be parked behind living ones still. Nobody is
@@ -90,8 +91,10 @@ static int bind_again(struct leases *leases, const struct lease *lease, uint16_t
 		      struct holding **ret_holding)
 {
 	struct sockdiag_socket listener;
-	int r = holding_new(ret_holding, lease, port, false, leases->parking);
+	int r;
 
+	prober_make_way(leases->daemon->prober, port);
+	r = holding_new(ret_holding, lease, port, false, leases->parking);
 	if (r != -EADDRINUSE || lease->protocol == LEASE_UDP ||
 	    find_listener(leases, lease, port, &listener))
 		return r;

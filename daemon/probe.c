@@ -1,6 +1,7 @@
 #include "probe.h"
 
 #include "route.h"
+#include "spare.h"
 
 #include <search.h>
 
@@ -13,8 +14,9 @@ struct prober {
 	struct route *route;
 	unsigned max_sockets, n_sockets;
 	unsigned window;
-	int idle[2];         /* a socket that can be used again: IPv4, IPv6 */
-	struct list waiters; /* of prober_waiter::link */
+	struct spare spares[2]; /* IPv4, IPv6 */
+	ev_idle pause;          /* active in a run of refusals */
+	struct list waiters;    /* of prober_waiter::link */
 	ev_timer retry;
 	void *windows; /* tsearch() tree of host_window */
 	struct prober_counters counters;
@@ -57,6 +59,34 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 		wake_first(&waiters);
 }
 
+static void close_socket(struct prober *prober, int fd)
+{
+	close(fd);
+	prober->n_sockets--;
+	wake_first(&prober->waiters);
+}
+
+void prober_make_way(struct prober *prober, uint16_t port)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(prober->spares); i++)
+		if (prober->spares[i].fd >= 0 && prober->spares[i].source == port)
+			close_socket(prober, steal_fd(&prober->spares[i].fd));
+}
+
+/* Nobody has work, so runs are over: a source port is not kept from others for longer. */
+static void on_pause(struct ev_loop *loop, ev_idle *watcher, int revents)
+{
+	struct prober *prober = container_of(watcher, struct prober, pause);
+
+	(void)revents;
+	ev_idle_stop(loop, watcher);
+	for (size_t i = 0; i < ARRAY_SIZE(prober->spares); i++) {
+		prober->spares[i].n_refusals = 0;
+		if (prober->spares[i].source != 0)
+			prober_make_way(prober, prober->spares[i].source);
+	}
+}
+
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 	       const struct descriptors *descriptors, struct route *route, unsigned window)
 {
@@ -69,9 +99,13 @@ int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 	prober->route = route;
 	prober->max_sockets = descriptors_for_probes(descriptors);
 	prober->window = window;
-	prober->idle[0] = prober->idle[1] = -EBADF;
+	spare_reset(&prober->spares[0]);
+	spare_reset(&prober->spares[1]);
 	list_init(&prober->waiters);
 	ev_timer_init(&prober->retry, on_retry, RETRY_INTERVAL, 0.);
+	/* Called only when there is nothing else, not even somebody in a queue for turns. */
+	ev_idle_init(&prober->pause, on_pause);
+	ev_set_priority(&prober->pause, EV_MINPRI);
 	*ret_prober = prober;
 	return 0;
 }
@@ -81,8 +115,9 @@ void prober_free(struct prober *prober)
 	if (!prober)
 		return;
 	ev_timer_stop(prober->loop, &prober->retry);
-	closep(&prober->idle[0]);
-	closep(&prober->idle[1]);
+	ev_idle_stop(prober->loop, &prober->pause);
+	closep(&prober->spares[0].fd);
+	closep(&prober->spares[1].fd);
 	free(prober);
 }
 
@@ -96,46 +131,33 @@ const struct prober_counters *prober_counters(const struct prober *prober)
 	return &prober->counters;
 }
 
-static int *idle_of(struct prober *prober, int family)
+static struct spare *spare_of(struct prober *prober, const union address *address)
 {
-	return &prober->idle[family == AF_INET6];
+	return &prober->spares[address->sa.sa_family == AF_INET6];
 }
 
-static int take_socket(struct prober *prober, int family, int *ret_fd)
+static int take_socket(struct prober *prober, const union address *address, int *ret_fd)
 {
-	int *idle = idle_of(prober, family);
+	struct spare *spare = spare_of(prober, address);
 	int fd;
 
-	if (*idle >= 0) {
-		*ret_fd = steal_fd(idle);
-		return 0;
+	if (spare->fd >= 0) {
+		fd = steal_fd(&spare->fd);
+		if (spare_fits(spare, address)) {
+			*ret_fd = fd;
+			return 0;
+		}
+		close_socket(prober, fd);
 	}
 	if (prober->n_sockets >= prober->max_sockets)
 		return -EMFILE;
-	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;
 	prober->n_sockets++;
+	spare_reset(spare);
 	*ret_fd = fd;
 	return 0;
-}
-
-static void close_socket(struct prober *prober, int fd)
-{
-	close(fd);
-	prober->n_sockets--;
-	wake_first(&prober->waiters);
-}
-
-/* Only for a socket that nobody watches: the loop would still hear of it. */
-static void keep_socket(struct prober *prober, int family, int fd)
-{
-	int *idle = idle_of(prober, family);
-
-	if (*idle >= 0)
-		close_socket(prober, fd);
-	else
-		*idle = fd;
 }
 
 /* A refusal undoes all that connect() did to the socket, but for this one thing. */
@@ -180,11 +202,9 @@ static enum outcome end_connected(struct prober *prober, int fd)
  */
 static bool has_source_address(const union address *address)
 {
-	_cleanup_(closep) int fd = -EBADF;
+	union address source;
 
-	fd = socket(address->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	return fd < 0 || connect(fd, &address->sa, address_size(address)) == 0 ||
-	       errno != EADDRNOTAVAIL;
+	return address_source(address, &source) != -EADDRNOTAVAIL;
 }
 
 /* What `error`, an errno of connect(), says; 0 is a connection. `address` NULL: unknown. */
@@ -266,7 +286,7 @@ enum outcome prober_connect(struct prober *prober, struct user *user, const unio
 	enum outcome outcome;
 	int fd = -EBADF, r;
 
-	r = take_socket(prober, address->sa.sa_family, &fd);
+	r = take_socket(prober, address, &fd);
 	if (r < 0) {
 		*ret_error = -r;
 		return count(prober, judge(-r, NULL));
@@ -286,13 +306,24 @@ enum outcome prober_connect(struct prober *prober, struct user *user, const unio
 		outcome = OUTCOME_STARVED;
 		*ret_error = EMFILE;
 	}
+	/* Kept only where nobody watches it: the loop would still hear of it. */
 	if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
-		keep_socket(prober, address->sa.sa_family, fd);
+		spare_of(prober, address)->fd = fd;
 	else if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
 	else
 		close_socket(prober, fd);
 	return count(prober, outcome);
+}
+
+void prober_in_run(struct prober *prober, const union address *address)
+{
+	struct spare *spare = spare_of(prober, address);
+
+	if (spare->fd < 0)
+		return;
+	spare_refused(spare, address);
+	ev_idle_start(prober->loop, &prober->pause);
 }
 
 enum outcome prober_collect(struct prober *prober, struct user *user, const union address *address,

@@ -65,6 +65,15 @@ void prober_abandon(struct prober *prober, struct user *user, int fd);
 void prober_expire(struct prober *prober, struct user *user, int fd);
 
 /*
+ * `address`, just refused, is one of many ports of its host, and the next is to follow at once:
+ * from a number of them on they are cheaper, see spare.h.
+ */
+void prober_in_run(struct prober *prober, const union address *address);
+
+/* Lets go of `port`, if it is the source of a run: somebody of us is to bind it. */
+void prober_make_way(struct prober *prober, uint16_t port);
+
+/*
  * Calls waiter->ready() once a socket came free, in the order of waiting, or after some
  * milliseconds: not all that can run short is ours to count.
  */

@@ -136,11 +136,12 @@ static void free_probe(struct probe *probe)
 	free(probe);
 }
 
-static void address_of(const struct sweep *sweep, uint16_t index, uint16_t port,
-		       union address *ret_address)
+static union address address_of(const struct sweep *sweep, uint16_t index, uint16_t port)
 {
-	*ret_address = sweep->config.addresses->addresses[index];
-	address_set_port(ret_address, port);
+	union address address = sweep->config.addresses->addresses[index];
+
+	address_set_port(&address, port);
+	return address;
 }
 
 /* Takes the probe off, and its verdict in. `is_late`: it has no more time. */
@@ -150,10 +151,9 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 	size_t index = probe->index;
 	uint16_t port = probe->port, address_index = probe->address;
 	int fd = probe->fd, error = 0;
-	union address address;
+	union address address = address_of(sweep, address_index, port);
 	enum outcome outcome;
 
-	address_of(sweep, address_index, port, &address);
 	ev_io_stop(loop_of(sweep), &probe->writable);
 	outcome = prober_collect(sweep->config.prober, sweep->config.user, &address, fd, &error);
 	if (outcome == OUTCOME_PENDING && !is_late) {
@@ -312,19 +312,21 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 	}
 	if (outcome != OUTCOME_PENDING)
 		host_window_leave(window);
+	if (outcome == OUTCOME_REFUSED && !window && sweep->config.n_ports > 1)
+		prober_in_run(sweep->config.prober, address);
 	return outcome;
 }
 
 /* Asks for the port on the address where the sweep stands. */
 static enum outcome ask(struct sweep *sweep, int *ret_error)
 {
-	union address address;
+	union address address = address_of(sweep, sweep->address, sweep->port);
 
-	address_of(sweep, sweep->address, sweep->port, &address);
 	switch (sweep->config.via) {
 	case VIA_TABLE:
 		return local_look_up(sweep->config.sockdiag, &address, ret_error);
 	case VIA_BIND:
+		prober_make_way(sweep->config.prober, sweep->port);
 		return local_bind(&address, ret_error);
 	case VIA_CONNECT:
 		break;
@@ -364,7 +366,35 @@ static void run_slice(struct sweep *sweep)
 	turn_queue(sweep->config.turns, &sweep->turn);
 }
 
-static void dismantle(struct sweep *sweep);
+static void destroy(struct sweep *sweep)
+{
+	for (size_t i = 0; sweep->windows && i < sweep->n_addresses; i++)
+		host_window_put(sweep->windows[i]);
+	free(sweep->windows);
+	free(sweep->is_unreachable);
+	free(sweep->tallies);
+	turn_deinit(&sweep->turn);
+	free(sweep);
+}
+
+/* Gives up some of what is under way: closing thousands of sockets at once would be felt. */
+static void dismantle(struct sweep *sweep)
+{
+	for (int i = 0; i < CLOSE_SLICE; i++) {
+		struct probe *probe;
+		int fd;
+
+		if (list_empty(&sweep->pending)) {
+			destroy(sweep);
+			return;
+		}
+		probe = list_first(&sweep->pending, struct probe, link);
+		fd = probe->fd;
+		free_probe(probe);
+		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
+	}
+	turn_queue(sweep->config.turns, &sweep->turn);
+}
 
 static void on_turn(struct turn *turn)
 {
@@ -386,17 +416,6 @@ static void on_room(struct prober_waiter *waiter)
 	struct sweep *sweep = container_of(waiter, struct sweep, waiter);
 
 	turn_queue(sweep->config.turns, &sweep->turn);
-}
-
-static void destroy(struct sweep *sweep)
-{
-	for (size_t i = 0; sweep->windows && i < sweep->n_addresses; i++)
-		host_window_put(sweep->windows[i]);
-	free(sweep->windows);
-	free(sweep->is_unreachable);
-	free(sweep->tallies);
-	turn_deinit(&sweep->turn);
-	free(sweep);
 }
 
 static void sweep_freep(struct sweep **sweep)
@@ -464,25 +483,6 @@ void sweep_start(struct sweep *sweep)
 		run_slice(sweep);
 	else
 		end(sweep, SWEEP_DONE, 0, 0);
-}
-
-/* Gives up some of what is under way: closing thousands of sockets at once would be felt. */
-static void dismantle(struct sweep *sweep)
-{
-	for (int i = 0; i < CLOSE_SLICE; i++) {
-		struct probe *probe;
-		int fd;
-
-		if (list_empty(&sweep->pending)) {
-			destroy(sweep);
-			return;
-		}
-		probe = list_first(&sweep->pending, struct probe, link);
-		fd = probe->fd;
-		free_probe(probe);
-		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
-	}
-	turn_queue(sweep->config.turns, &sweep->turn);
 }
 
 void sweep_free(struct sweep *sweep)

@@ -1,0 +1,106 @@
+"""
+A sweep's connections come from a source port of their own: which is nobody else's loss. In these
+networks there is but one source port, so it is known which.
+"""
+
+import contextlib
+import unittest
+
+import harness
+from harness import Daemon, Namespace, listening_socket, require, require_root
+from leasing import can_bind
+
+SOURCE = 40000
+OTHERS = f"1-{SOURCE - 1}"
+
+
+class SourcePort(unittest.TestCase):
+    def setUp(self):
+        require_root()
+        require("ip", "unshare", "nsenter")
+        namespace = self.enterContext(Namespace(
+            f"echo {SOURCE} {SOURCE} > /proc/sys/net/ipv4/ip_local_port_range"))
+        self.enterContext(namespace.entered())
+        self.daemon = self.enterContext(Daemon("--quarantine-ms", "0"))
+
+    @contextlib.contextmanager
+    def sweeping(self, ports=OTHERS):
+        """Somebody who sweeps, again and again, once it has a source port."""
+        with self.daemon.client() as client:
+            client.send_lines(*[{"method": "scan", "id": i, "params": {"ports": ports}}
+                                for i in range(100)])
+            self.assertTrue(harness.wait_for(lambda: not can_bind(SOURCE), interval=0),
+                            "no source port was ever taken")
+            yield
+
+    def test_it_is_free_once_nobody_sweeps(self):
+        with self.sweeping():
+            pass
+        self.assertTrue(harness.wait_for(lambda: can_bind(SOURCE), 2))
+        for ports in (OTHERS, "1-100"):
+            self.daemon.result("scan", {"ports": ports})
+            self.assertTrue(harness.wait_for(lambda: can_bind(SOURCE), 2))
+
+    def test_it_can_be_bound_by_us_meanwhile(self):
+        with self.sweeping(), self.daemon.client() as client:
+            for _ in range(100):
+                result = client.call("check", {"port": SOURCE, "via": "bind"})["result"]
+                self.assertEqual((result["status"], result["reason"]), ("closed", "bindable"))
+                result = client.call("find", {"ports": [SOURCE], "strict": True})["result"]
+                self.assertEqual(result["ports"], [SOURCE])
+
+    def test_it_can_be_leased_meanwhile(self):
+        with self.sweeping(), self.daemon.client() as client:
+            for _ in range(20):
+                answer = client.call("lease", {"ports": SOURCE})
+                self.assertEqual(answer["result"]["port"], SOURCE, answer)
+                self.assertFalse(can_bind(SOURCE))
+                client.call("release", {"lease": answer["result"]["lease"]["lease"]})
+
+    def test_it_is_told_as_closed(self):
+        """The sweep comes by the port it comes from."""
+        for host in ("127.0.0.1", "::1"):
+            result = self.daemon.result("scan", {"ports": "1-65535", "host": host})
+            self.assertEqual(result["counts"], {"open": 0, "closed": 65535, "timeout": 0})
+        self.assertGreaterEqual(self.daemon.metrics()["portscand_self_connections_total"], 2)
+
+
+class SeveralHosts(unittest.TestCase):
+    HOSTS = ["127.0.0.1", "192.0.2.1", "192.0.2.2", "::1"]
+
+    def setUp(self):
+        require_root()
+        require("ip", "unshare", "nsenter")
+        namespace = self.enterContext(Namespace(
+            "ip addr add 192.0.2.1/32 dev lo; ip addr add 192.0.2.2/32 dev lo"))
+        self.enterContext(namespace.entered())
+        self.daemon = self.enterContext(Daemon())
+        self.listeners = {host: self.enterContext(listening_socket(host)) for host in self.HOSTS}
+        self.ports = {host: one.getsockname()[1] for host, one in self.listeners.items()}
+
+    def test_sweeps_one_after_the_other_and_all_at_once(self):
+        for host in self.HOSTS:
+            result = self.daemon.result("scan", {"host": host})
+            self.assertEqual(result["ports"], [self.ports[host]])
+        with self.daemon.client() as client:
+            client.send_lines(*[{"method": "scan", "id": host, "params": {"host": host}}
+                                for host in self.HOSTS])
+            for _ in self.HOSTS:
+                answer = client.receive()
+                self.assertEqual(answer["result"]["ports"], [self.ports[answer["id"]]])
+
+    def test_a_server_sees_the_address_that_the_kernel_would_pick(self):
+        """Whatever address somebody else is sweeping."""
+        with self.daemon.client() as sweeper, self.daemon.client() as client:
+            sweeper.send_lines(*[{"method": "scan", "params": {"ports": "1-9999"}}] * 100)
+            for _ in range(50):
+                for host in ("192.0.2.1", "192.0.2.2"):
+                    result = client.call("check", {"host": host, "port": self.ports[host]})
+                    self.assertEqual(result["result"]["status"], "open")
+                    connection, peer = self.listeners[host].accept()
+                    connection.close()
+                    self.assertEqual(peer[0], host)
+
+
+if __name__ == "__main__":
+    harness.main()
