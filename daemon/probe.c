@@ -15,7 +15,6 @@ struct prober {
 	unsigned max_sockets, n_sockets;
 	unsigned window;
 	struct spare spares[2]; /* IPv4, IPv6 */
-	ev_idle pause;          /* active in a run of refusals */
 	struct list waiters;    /* of prober_waiter::link */
 	ev_timer retry;
 	void *windows; /* tsearch() tree of host_window */
@@ -73,20 +72,6 @@ void prober_make_way(struct prober *prober, uint16_t port)
 			close_socket(prober, steal_fd(&prober->spares[i].fd));
 }
 
-/* Nobody has work, so runs are over: a source port is not kept from others for longer. */
-static void on_pause(struct ev_loop *loop, ev_idle *watcher, int revents)
-{
-	struct prober *prober = container_of(watcher, struct prober, pause);
-
-	(void)revents;
-	ev_idle_stop(loop, watcher);
-	for (size_t i = 0; i < ARRAY_SIZE(prober->spares); i++) {
-		prober->spares[i].n_refusals = 0;
-		if (prober->spares[i].source != 0)
-			prober_make_way(prober, prober->spares[i].source);
-	}
-}
-
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 	       const struct descriptors *descriptors, struct route *route, unsigned window)
 {
@@ -103,9 +88,6 @@ int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 	spare_reset(&prober->spares[1]);
 	list_init(&prober->waiters);
 	ev_timer_init(&prober->retry, on_retry, RETRY_INTERVAL, 0.);
-	/* Called only when there is nothing else, not even somebody in a queue for turns. */
-	ev_idle_init(&prober->pause, on_pause);
-	ev_set_priority(&prober->pause, EV_MINPRI);
 	*ret_prober = prober;
 	return 0;
 }
@@ -115,7 +97,6 @@ void prober_free(struct prober *prober)
 	if (!prober)
 		return;
 	ev_timer_stop(prober->loop, &prober->retry);
-	ev_idle_stop(prober->loop, &prober->pause);
 	closep(&prober->spares[0].fd);
 	closep(&prober->spares[1].fd);
 	free(prober);
@@ -320,10 +301,17 @@ void prober_in_run(struct prober *prober, const union address *address)
 {
 	struct spare *spare = spare_of(prober, address);
 
-	if (spare->fd < 0)
-		return;
-	spare_refused(spare, address);
-	ev_idle_start(prober->loop, &prober->pause);
+	if (spare->fd >= 0)
+		spare_refused(spare, address);
+}
+
+void prober_end_run(struct prober *prober)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(prober->spares); i++) {
+		prober->spares[i].n_refusals = 0;
+		if (prober->spares[i].source != 0)
+			prober_make_way(prober, prober->spares[i].source);
+	}
 }
 
 enum outcome prober_collect(struct prober *prober, struct user *user, const union address *address,

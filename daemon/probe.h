@@ -65,10 +65,12 @@ void prober_abandon(struct prober *prober, struct user *user, int fd);
 void prober_expire(struct prober *prober, struct user *user, int fd);
 
 /*
- * `address`, just refused, is one of many ports of its host, and the next is to follow at once:
- * from a number of them on they are cheaper, see spare.h.
+ * `address`, just refused, is one of many ports of its host, and the next is to follow in this turn
+ * of the loop or in one of the next: from a number of them on they are cheaper, see spare.h. The
+ * caller says when it has none to follow, and may go on with a new run then.
  */
 void prober_in_run(struct prober *prober, const union address *address);
+void prober_end_run(struct prober *prober);
 
 /* Lets go of `port`, if it is the source of a run: somebody of us is to bind it. */
 void prober_make_way(struct prober *prober, uint16_t port);

@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "local.h"
+#include "tally.h"
 
 /* Probes started in one slice, some 0.15 ms on this host: a check waits for one of each sweep. */
 #define SLICE 16
@@ -18,15 +19,6 @@ struct probe {
 	uint16_t port;
 	uint16_t address; /* index into the addresses */
 	int fd;
-};
-
-/* How a port stands, where there are several addresses to ask. */
-struct tally {
-	uint16_t unanswered;
-	uint16_t address; /* that has said `outcome` */
-	uint8_t outcome;
-	bool is_closed;
-	bool is_decided;
 };
 
 struct sweep {
@@ -50,6 +42,7 @@ struct sweep {
 	int starved_of;              /* errno, 0 for the window */
 	struct host_window *awaited; /* whose room it waits for, or was told of */
 	double starving_since;       /* with nothing under way; 0: it is not */
+	bool in_run;                 /* see prober_in_run() */
 	bool is_ended;
 };
 
@@ -65,10 +58,18 @@ static struct ev_loop *loop_of(const struct sweep *sweep)
 	return sweep->config.turns->loop;
 }
 
+static void end_run(struct sweep *sweep)
+{
+	if (sweep->in_run)
+		prober_end_run(sweep->config.prober);
+	sweep->in_run = false;
+}
+
 static enum progress end(struct sweep *sweep, enum sweep_end how, int error, uint16_t port)
 {
 	struct sweep_result result = { .end = how, .error = error, .port = port };
 
+	end_run(sweep);
 	sweep->is_ended = true;
 	sweep->config.ended(sweep->config.userdata, &result);
 	return ENDED;
@@ -102,24 +103,8 @@ static enum progress settle(struct sweep *sweep, size_t index, uint16_t port, ui
 	struct tally *tally = sweep->tallies ? &sweep->tallies[index] : &(struct tally){ 1 };
 	struct verdict verdict = { .port = port, .index = index };
 
-	tally->unanswered--;
-	if (tally->is_decided)
+	if (!tally_add(tally, address, outcome))
 		return GOES_ON;
-	if (outcome_status(outcome) == STATUS_OPEN) {
-		tally->outcome = (uint8_t)outcome;
-		tally->address = address;
-	} else {
-		/* A timeout is the less certain answer, so it is the one to tell. */
-		if (outcome != OUTCOME_UNREACHABLE &&
-		    (!tally->is_closed || outcome == OUTCOME_TIMEOUT)) {
-			tally->outcome = (uint8_t)outcome;
-			tally->address = address;
-			tally->is_closed = true;
-		}
-		if (tally->unanswered > 0 || !tally->is_closed)
-			return GOES_ON;
-	}
-	tally->is_decided = true;
 	verdict.status = outcome_status(tally->outcome);
 	verdict.reason = outcome_reason(tally->outcome);
 	verdict.address = &sweep->config.addresses->addresses[tally->address];
@@ -265,6 +250,7 @@ static int watch(struct sweep *sweep, int fd)
 /* `error` is what ran short, or 0 for the window of a foreign host. */
 static enum progress wait_for_room(struct sweep *sweep, struct host_window *window, int error)
 {
+	end_run(sweep);
 	sweep->starved_of = error;
 	sweep->awaited = error == 0 ? window : NULL;
 	if (sweep->awaited)
@@ -312,8 +298,10 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 	}
 	if (outcome != OUTCOME_PENDING)
 		host_window_leave(window);
-	if (outcome == OUTCOME_REFUSED && !window && sweep->config.n_ports > 1)
+	if (outcome == OUTCOME_REFUSED && !window && sweep->config.n_ports > 1) {
 		prober_in_run(sweep->config.prober, address);
+		sweep->in_run = true;
+	}
 	return outcome;
 }
 
@@ -355,7 +343,10 @@ static enum progress step(struct sweep *sweep)
 	}
 	if (outcome != OUTCOME_PENDING && settle(sweep, index, port, address, outcome) == ENDED)
 		return ENDED;
-	return advance(sweep) ? GOES_ON : WAITS;
+	if (advance(sweep))
+		return GOES_ON;
+	end_run(sweep);
+	return WAITS;
 }
 
 static void run_slice(struct sweep *sweep)
@@ -435,16 +426,6 @@ static int open_windows(struct sweep *sweep)
 	return 0;
 }
 
-static int make_tallies(struct sweep *sweep)
-{
-	sweep->tallies = calloc(sweep->config.n_ports, sizeof(*sweep->tallies));
-	if (!sweep->tallies)
-		return -ENOMEM;
-	for (size_t i = 0; i < sweep->config.n_ports; i++)
-		sweep->tallies[i].unanswered = (uint16_t)sweep->n_addresses;
-	return 0;
-}
-
 int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
 {
 	_cleanup_(sweep_freep) struct sweep *sweep = NULL;
@@ -469,9 +450,9 @@ int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config)
 	if (r < 0)
 		return r;
 	if (sweep->n_addresses > 1 && config->n_ports > 0) {
-		r = make_tallies(sweep);
-		if (r < 0)
-			return r;
+		sweep->tallies = tallies_new(config->n_ports, (uint16_t)sweep->n_addresses);
+		if (!sweep->tallies)
+			return -ENOMEM;
 	}
 	*ret_sweep = steal(sweep);
 	return 0;
@@ -489,6 +470,7 @@ void sweep_free(struct sweep *sweep)
 {
 	if (!sweep)
 		return;
+	end_run(sweep);
 	sweep->is_ended = true;
 	turn_cancel(&sweep->turn);
 	/* Told that there is room, and gone before it was taken. */
