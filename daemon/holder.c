@@ -209,13 +209,6 @@ unsigned holder_fds(const struct holder *holder, int fds[static 2])
 	return n;
 }
 
-int holder_listen(struct holder *holder, int backlog)
-{
-	if (holder->tcp < 0)
-		return -EOPNOTSUPP;
-	return listen(holder->tcp, backlog) < 0 ? negative_errno() : 0;
-}
-
 int holder_hand_over(struct holder *holder)
 {
 	if (holder->udp < 0)

@@ -77,12 +77,6 @@ void holder_deinit(struct holder *holder);
 unsigned holder_fds(const struct holder *holder, int fds[static 2]);
 
 /*
- * The TCP socket listens from now on; `backlog` as in listen(2). -EOPNOTSUPP: there is none.
- * -EADDRINUSE: a server listens already on the shared port.
- */
-int holder_listen(struct holder *holder, int backlog);
-
-/*
  * Makes the sockets fit to be given away; holder_fds() tells which. While it is held, a UDP
  * socket drops what arrives, as nobody would read it; from here on it receives.
  */

@@ -18,8 +18,7 @@ struct journal {
 	off_t size; /* bytes that count; a failed write may have left more behind them */
 	size_t n_lines;
 	size_t retry_lines; /* a compaction failed: not again before there are as many */
-	int problem;
-	bool stale; /* the file has to be replaced before anything is added to it */
+	bool stale;         /* the file has to be replaced before anything is added to it */
 	char *boot_id;
 	struct lease_table *table;
 	struct line line;
@@ -156,7 +155,6 @@ int journal_compact(struct journal *journal)
 
 	r = replace(journal);
 	journal->retry_lines = r < 0 ? journal->n_lines * 2 : 0;
-	journal->problem = r;
 	return r;
 }
 
@@ -172,11 +170,6 @@ bool journal_wants_compaction(const struct journal *journal)
 	n_alive = counts.names + counts.by_state[LEASE_HELD] + counts.by_state[LEASE_IN_USE] +
 		  counts.by_state[LEASE_QUARANTINED];
 	return journal->n_lines > 4 * n_alive;
-}
-
-int journal_problem(const struct journal *journal)
-{
-	return journal->problem;
 }
 
 /* What is in journal->line. */
@@ -198,11 +191,9 @@ static int append(struct journal *journal)
 	if (r >= 0) {
 		journal->size += (off_t)size;
 		journal->n_lines++;
-		journal->problem = 0;
 		return 0;
 	}
 
-	journal->problem = r;
 	if (ftruncate(journal->fd, journal->size) < 0)
 		journal->stale = true;
 	return r;
@@ -303,7 +294,6 @@ static int open_file(struct journal *journal)
 	journal->fd = openat(journal->directory_fd, JOURNAL_FILE, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (journal->fd < 0 && (errno == EROFS || errno == EACCES)) {
 		journal->stale = true;
-		journal->problem = -errno;
 		journal->fd = openat(journal->directory_fd, JOURNAL_FILE,
 				     O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	}

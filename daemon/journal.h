@@ -69,6 +69,3 @@ bool journal_wants_compaction(const struct journal *journal);
  * and the old one is kept. Takes about a microsecond for each lease.
  */
 int journal_compact(struct journal *journal);
-
-/* 0, or why the file can't be written at the moment. */
-int journal_problem(const struct journal *journal);

@@ -239,11 +239,6 @@ void process_watch_stop(struct process_watch *watch)
 		process_free(process);
 }
 
-pid_t process_watch_pid(const struct process_watch *watch)
-{
-	return watch->process->pid;
-}
-
 static int uid_of_proc(pid_t pid, uid_t *ret_uid)
 {
 	char path[sizeof("/proc/") + 3 * sizeof(pid_t)];

@@ -51,9 +51,6 @@ int process_watch_start_peer(struct process_watch *watch, struct process_table *
 /* May be called on a stopped watch. The last watch of a process closes its descriptor. */
 void process_watch_stop(struct process_watch *watch);
 
-/* The process a started watch is for. */
-pid_t process_watch_pid(const struct process_watch *watch);
-
 /*
  * The user it runs as, by effective uid, asked of the kernel now. -ESRCH: it is gone.
  * Where the kernel has no PIDFD_GET_INFO (Linux 6.13) it is the owner of /proc/PID, which

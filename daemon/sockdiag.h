@@ -144,13 +144,6 @@ bool sockdiag_listens_on(const struct sockdiag_socket *socket, int family, const
 			 uint32_t interface);
 
 /*
- * The same for connections from this host, where the interface was not looked up: a loopback
- * address is taken to be on lo, and any other on the interface that the socket is bound to, if it
- * is to one.
- */
-bool sockdiag_listens_for(const struct sockdiag_socket *socket, int family, const void *address);
-
-/*
  * The name that ss(8) prints for a state: "LISTEN", "ESTAB", "TIME-WAIT", "BOUND-INACTIVE"; UDP
  * has "UNCONN" and "ESTAB" only. "UNKNOWN" for anything else. Never NULL.
  */

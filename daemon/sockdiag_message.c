@@ -292,22 +292,6 @@ bool sockdiag_listens_on(const struct sockdiag_socket *socket, int family, const
 	return sockdiag_covers(socket, family, address);
 }
 
-bool sockdiag_listens_for(const struct sockdiag_socket *socket, int family, const void *address)
-{
-	static const uint8_t loopback6[16] = { [15] = 1 };
-	uint8_t destination[16];
-	bool loopback;
-
-	family = sockdiag_destination(family, address, destination);
-	if (family < 0)
-		return false;
-
-	loopback = family == AF_INET ? destination[0] == 127
-				     : memcmp(destination, loopback6, sizeof(loopback6)) == 0;
-	return sockdiag_listens_on(socket, family, destination,
-				   loopback ? SOCKDIAG_LOOPBACK_INTERFACE : socket->interface);
-}
-
 const char *sockdiag_state_name(int state)
 {
 	static const char *const names[] = {

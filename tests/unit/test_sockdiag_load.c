@@ -1,6 +1,7 @@
 /* Thousands of sockets: right answers, and how long the loop is kept from its other work. */
 
 #include "sockdiag_helpers.h"
+#include "sockdiag_message.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ static bool is_listed(const struct listing *listing, int family, const uint8_t *
 {
 	for (size_t i = 0; i < listing->n; i++) {
 		if (listing->sockets[i].port == port &&
-		    sockdiag_listens_for(&listing->sockets[i], family, address))
+		    sockdiag_listens_on(&listing->sockets[i], family, address,
+					SOCKDIAG_LOOPBACK_INTERFACE))
 			return true;
 	}
 	return false;
