@@ -54,12 +54,11 @@ static bool is_bindable(struct find *find, uint16_t port)
 
 	for (size_t i = 0; i < addresses->n_addresses; i++) {
 		union address address = addresses->addresses[i];
-		int error;
 		enum outcome outcome;
+		int error;
 
 		address_set_port(&address, port);
-		outcome = local_bind(&address, &error);
-
+		outcome = local_bind(find->request->daemon->prober, &address, &error);
 		if (outcome == OUTCOME_DENIED || outcome == OUTCOME_STARVED) {
 			find->failure = (struct sweep_result){
 				.end = outcome == OUTCOME_DENIED ? SWEEP_DENIED : SWEEP_STARVED,

@@ -1,6 +1,7 @@
 #include "local.h"
 
 #include "holder.h"
+#include "probe.h"
 #include "sockdiag.h"
 
 enum outcome local_look_up(struct sockdiag *sockdiag, const union address *address, int *ret_error)
@@ -25,10 +26,12 @@ enum outcome local_look_up(struct sockdiag *sockdiag, const union address *addre
 	}
 }
 
-enum outcome local_bind(const union address *address, int *ret_error)
+enum outcome local_bind(struct prober *prober, const union address *address, int *ret_error)
 {
-	int r = bind_try(&address->sa, address_port(address), HOLDER_TCP);
+	int r;
 
+	prober_make_way(prober, address_port(address));
+	r = bind_try(&address->sa, address_port(address), HOLDER_TCP);
 	*ret_error = -r;
 	switch (r) {
 	case 0:

@@ -8,6 +8,7 @@
 #include "address.h"
 #include "outcome.h"
 
+struct prober;
 struct sockdiag;
 
 /*
@@ -17,5 +18,8 @@ struct sockdiag;
  */
 enum outcome local_look_up(struct sockdiag *sockdiag, const union address *address, int *ret_error);
 
-/* IN_USE, BINDABLE, DENIED; UNREACHABLE or STARVED, as above. Some 8 us. */
-enum outcome local_bind(const union address *address, int *ret_error);
+/*
+ * IN_USE, BINDABLE, DENIED; UNREACHABLE or STARVED, as above. Some 8 us. What `prober` has bound for
+ * itself does not count: it lets go of it.
+ */
+enum outcome local_bind(struct prober *prober, const union address *address, int *ret_error);

@@ -58,18 +58,33 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 		wake_first(&waiters);
 }
 
-static void close_socket(struct prober *prober, int fd)
+static void drop_socket(struct prober *prober, int fd)
 {
 	close(fd);
 	prober->n_sockets--;
+}
+
+/* Somebody else can have the room. */
+static void close_socket(struct prober *prober, int fd)
+{
+	drop_socket(prober, fd);
 	wake_first(&prober->waiters);
+}
+
+static void release_source(struct prober *prober, struct spare *spare)
+{
+	if (spare->source == 0)
+		return;
+	if (spare->fd >= 0)
+		close_socket(prober, spare->fd);
+	spare_reset(spare);
 }
 
 void prober_make_way(struct prober *prober, uint16_t port)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(prober->spares); i++)
-		if (prober->spares[i].fd >= 0 && prober->spares[i].source == port)
-			close_socket(prober, steal_fd(&prober->spares[i].fd));
+		if (prober->spares[i].source == port)
+			release_source(prober, &prober->spares[i]);
 }
 
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
@@ -120,23 +135,21 @@ static struct spare *spare_of(struct prober *prober, const union address *addres
 static int take_socket(struct prober *prober, const union address *address, int *ret_fd)
 {
 	struct spare *spare = spare_of(prober, address);
-	int fd;
+	int fd = steal_fd(&spare->fd);
 
-	if (spare->fd >= 0) {
-		fd = steal_fd(&spare->fd);
-		if (spare_fits(spare, address)) {
-			*ret_fd = fd;
-			return 0;
-		}
-		close_socket(prober, fd);
+	if (fd >= 0 && spare_fits(spare, address)) {
+		*ret_fd = fd;
+		return 0;
 	}
+	if (fd >= 0)
+		drop_socket(prober, fd);
+	spare_reset(spare);
 	if (prober->n_sockets >= prober->max_sockets)
 		return -EMFILE;
 	fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;
 	prober->n_sockets++;
-	spare_reset(spare);
 	*ret_fd = fd;
 	return 0;
 }
@@ -261,43 +274,79 @@ static bool has_share(const struct prober *prober, const struct user *user, int 
 	return user->uid == 0 ? left > 0 : user->charges[CHARGE_PROBES] < left;
 }
 
-enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
-			    int *ret_fd, int *ret_error)
+/* As prober_connect(), but that a pending probe is not charged yet. */
+static enum outcome connect_once(struct prober *prober, const struct user *user,
+				 const union address *address, bool is_local, int *ret_fd,
+				 int *ret_error)
 {
-	enum outcome outcome;
+	enum outcome outcome = OUTCOME_STARVED;
 	int fd = -EBADF, r;
 
 	r = take_socket(prober, address, &fd);
 	if (r < 0) {
 		*ret_error = -r;
-		return count(prober, judge(-r, NULL));
+		return judge(-r, NULL);
 	}
 
-	outcome = ask(fd, address, ret_error);
-	if (outcome == OUTCOME_PENDING)
-		/* On this host the reset, or the handshake, is over by now. */
+	*ret_error = EMFILE;
+	/* A foreign host is not to see a probe that there is no room for. */
+	if (is_local || has_share(prober, user, fd)) {
 		outcome = ask(fd, address, ret_error);
-
-	if (outcome == OUTCOME_PENDING && has_share(prober, user, fd)) {
-		user->charges[CHARGE_PROBES]++;
-		*ret_fd = fd;
-		return outcome;
+		if (outcome == OUTCOME_PENDING)
+			/* On this host the reset, or the handshake, is over by now. */
+			outcome = ask(fd, address, ret_error);
 	}
-	if (outcome == OUTCOME_PENDING) {
+	if (outcome == OUTCOME_PENDING && !has_share(prober, user, fd)) {
 		outcome = OUTCOME_STARVED;
 		*ret_error = EMFILE;
 	}
-	/* Kept only where nobody watches it: the loop would still hear of it. */
-	if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
+
+	if (outcome == OUTCOME_PENDING)
+		*ret_fd = fd;
+	else if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
 		spare_of(prober, address)->fd = fd;
 	else if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
+	else if (outcome == OUTCOME_STARVED)
+		/* Those who wait would only be starved in their turn, and again. */
+		drop_socket(prober, fd);
 	else
 		close_socket(prober, fd);
+	return outcome;
+}
+
+/* Whether a probe without a verdict is to be made once more, with no port kept for a run. */
+static bool is_source_in_the_way(const struct prober *prober, const struct spare *spare,
+				 enum outcome outcome, int error)
+{
+	/* For minutes it would keep a port from others that a sweep has for less than a second. */
+	if (outcome == OUTCOME_PENDING)
+		return spare->source != 0;
+	return outcome == OUTCOME_STARVED && error == EADDRNOTAVAIL &&
+	       (prober->spares[0].source != 0 || prober->spares[1].source != 0);
+}
+
+enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
+			    bool is_local, int *ret_fd, int *ret_error)
+{
+	struct spare *spare = spare_of(prober, address);
+	enum outcome outcome;
+
+	outcome = connect_once(prober, user, address, is_local, ret_fd, ret_error);
+	if (is_source_in_the_way(prober, spare, outcome, *ret_error)) {
+		if (outcome == OUTCOME_PENDING)
+			drop_socket(prober, *ret_fd);
+		prober_end_run(prober);
+		outcome = connect_once(prober, user, address, is_local, ret_fd, ret_error);
+	}
+	if (outcome == OUTCOME_PENDING) {
+		user->charges[CHARGE_PROBES]++;
+		return outcome;
+	}
 	return count(prober, outcome);
 }
 
-void prober_in_run(struct prober *prober, const union address *address)
+void prober_note_refusal(struct prober *prober, const union address *address)
 {
 	struct spare *spare = spare_of(prober, address);
 
@@ -309,8 +358,7 @@ void prober_end_run(struct prober *prober)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(prober->spares); i++) {
 		prober->spares[i].n_refusals = 0;
-		if (prober->spares[i].source != 0)
-			prober_make_way(prober, prober->spares[i].source);
+		release_source(prober, &prober->spares[i]);
 	}
 }
 

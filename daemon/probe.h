@@ -49,12 +49,13 @@ const struct prober_counters *prober_counters(const struct prober *prober);
 
 /*
  * Starts a connection to `address` for `user`, who is charged for it while it is pending: at most
- * half of what the others leave, but for root. On this host the verdict is there at once.
- * OUTCOME_PENDING: *ret_fd is to be watched for writing, then prober_collect() or prober_abandon()
- * takes it back. OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an errno. Never blocks.
+ * half of what the others leave, but for root. On this host (`is_local`) the verdict is there at
+ * once. OUTCOME_PENDING: *ret_fd is to be watched for writing, then prober_collect() or
+ * prober_abandon() takes it back. OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an
+ * errno. Never blocks.
  */
 enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,
-			    int *ret_fd, int *ret_error);
+			    bool is_local, int *ret_fd, int *ret_error);
 
 /* The verdict on a pending probe of `address`; unless that is OUTCOME_PENDING, fd is closed. */
 enum outcome prober_collect(struct prober *prober, struct user *user, const union address *address,
@@ -65,11 +66,11 @@ void prober_abandon(struct prober *prober, struct user *user, int fd);
 void prober_expire(struct prober *prober, struct user *user, int fd);
 
 /*
- * `address`, just refused, is one of many ports of its host, and the next is to follow in this turn
- * of the loop or in one of the next: from a number of them on they are cheaper, see spare.h. The
- * caller says when it has none to follow, and may go on with a new run then.
+ * `address`, just refused, is one of many ports that are asked for one after the other, without
+ * waiting in between: from a number of them on they are cheaper, see spare.h. Whoever says so says,
+ * too, when there are no more, or when it waits; that ends all runs, and others begin anew.
  */
-void prober_in_run(struct prober *prober, const union address *address);
+void prober_note_refusal(struct prober *prober, const union address *address);
 void prober_end_run(struct prober *prober);
 
 /* Lets go of `port`, if it is the source of a run: somebody of us is to bind it. */

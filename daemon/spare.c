@@ -22,23 +22,16 @@ bool spare_fits(const struct spare *spare, const union address *address)
 }
 
 /*
- * Only a port that bind() was given by its number stays with its socket over a refusal, and the
- * socket that was refused can't be bound any more. Which number, address_source() guesses: if it is
- * not free, or anything runs short, connect() goes on to pick.
+ * Only a port that bind() was given by its number stays with its socket over a refusal. Which one,
+ * address_source() guesses: if it is not free, or anything runs short, connect() goes on to pick.
  */
 static void take_source(struct spare *spare)
 {
-	_cleanup_(closep) int fd = -EBADF;
 	union address source;
 
-	if (address_source(&spare->host, &source) < 0)
-		return;
-	fd = socket(source.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-	if (fd < 0 || bind(fd, &source.sa, address_size(&source)) < 0)
-		return;
-	close(spare->fd);
-	spare->fd = steal_fd(&fd);
-	spare->source = address_port(&source);
+	if (address_source(&spare->host, &source) >= 0 &&
+	    bind(spare->fd, &source.sa, address_size(&source)) == 0)
+		spare->source = address_port(&source);
 }
 
 void spare_refused(struct spare *spare, const union address *address)

@@ -28,7 +28,7 @@ void spare_reset(struct spare *spare);
 bool spare_fits(const struct spare *spare, const union address *address);
 
 /*
- * In a run `address` has refused, too, and the socket is here again: it may be exchanged for one
- * with a source port, at once or after the next refusals. Never fails: it is as good without.
+ * `address` has refused, too, and the socket is here again: it is bound to a source port, at once or
+ * after the next refusals. Only closing the socket frees that. Never fails: it is as good without.
  */
 void spare_refused(struct spare *spare, const union address *address);

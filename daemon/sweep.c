@@ -42,7 +42,7 @@ struct sweep {
 	int starved_of;              /* errno, 0 for the window */
 	struct host_window *awaited; /* whose room it waits for, or was told of */
 	double starving_since;       /* with nothing under way; 0: it is not */
-	bool in_run;                 /* see prober_in_run() */
+	bool in_run;                 /* see prober_note_refusal() */
 	bool is_ended;
 };
 
@@ -290,7 +290,8 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 		*ret_error = 0;
 		return OUTCOME_STARVED;
 	}
-	outcome = prober_connect(sweep->config.prober, sweep->config.user, address, &fd, ret_error);
+	outcome = prober_connect(sweep->config.prober, sweep->config.user, address, !window, &fd,
+				 ret_error);
 	if (outcome == OUTCOME_PENDING && watch(sweep, fd) < 0) {
 		prober_abandon(sweep->config.prober, sweep->turn.user, fd);
 		*ret_error = ENOMEM;
@@ -299,7 +300,7 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 	if (outcome != OUTCOME_PENDING)
 		host_window_leave(window);
 	if (outcome == OUTCOME_REFUSED && !window && sweep->config.n_ports > 1) {
-		prober_in_run(sweep->config.prober, address);
+		prober_note_refusal(sweep->config.prober, address);
 		sweep->in_run = true;
 	}
 	return outcome;
@@ -314,8 +315,7 @@ static enum outcome ask(struct sweep *sweep, int *ret_error)
 	case VIA_TABLE:
 		return local_look_up(sweep->config.sockdiag, &address, ret_error);
 	case VIA_BIND:
-		prober_make_way(sweep->config.prober, sweep->port);
-		return local_bind(&address, ret_error);
+		return local_bind(sweep->config.prober, &address, ret_error);
 	case VIA_CONNECT:
 		break;
 	}

@@ -14,6 +14,7 @@ import time
 import unittest
 
 import harness
+import users
 from harness import (Daemon, Namespace, closed_port, full_port, listener, require, require_root,
                      wait_for)
 
@@ -434,6 +435,37 @@ class GivenUp(Test):
                                                      "timeout_ms": 60000})["counts"],
                          {"open": 0, "closed": 0, "timeout": 3})
         self.assertEqual(self.daemon.metrics()['portscand_probes_total{outcome="timeout"}'], 4)
+
+
+class Starved(Test):
+    """Who waits for room waits: nobody is told of any before there is some."""
+
+    def test_sweeps_do_not_wake_each_other(self):
+        self.start("echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range")
+        self.listen(port=40000)
+        with self.daemon.client() as client:
+            for _ in range(3):
+                client.start("scan", {"ports": "1-1000"})
+            before = self.daemon.cpu_seconds()
+            self.assertTrue(client.is_silent(1))
+            self.assertLess(self.daemon.cpu_seconds() - before, 0.5)
+
+    def test_a_foreign_host_sees_no_probe_that_there_is_no_room_for(self):
+        self.start(VOID, "--allow", "10.9.0.0/24", nofile=80)
+        with users.client(self.daemon, users.USER) as client:
+            for _ in range(2):
+                client.start("scan", {"host": NOBODY, "ports": "1-65535", "timeout_ms": 60000})
+            self.assertTrue(wait_for(lambda: self.n_in_state("syn-sent") >= 20))
+            self.assertTrue(client.is_silent(0.5))
+            before = self.n_opened()
+            self.assertTrue(client.is_silent(1))
+            self.assertEqual(self.n_opened(), before)
+
+    def n_opened(self):
+        """Connections that were ever begun in the namespace."""
+        names, values = [line.split() for line in self.namespace.run(
+            "grep ^Tcp: /proc/net/snmp").splitlines()]
+        return int(values[names.index("ActiveOpens")])
 
 
 class SourcePorts(Test):

@@ -1,37 +1,50 @@
 """
 A sweep's connections come from a source port of their own: which is nobody else's loss. In these
-networks there is but one source port, so it is known which.
+networks there is but one source port, or some, so it is known which.
 """
 
 import contextlib
 import unittest
 
 import harness
-from harness import Daemon, Namespace, listening_socket, require, require_root
-from leasing import can_bind
+from harness import Daemon, Namespace, full_port, listening_socket, require, require_root
+from leasing import can_bind, connect
 
 SOURCE = 40000
 OTHERS = f"1-{SOURCE - 1}"
 
 
-class SourcePort(unittest.TestCase):
-    def setUp(self):
+class Test(unittest.TestCase):
+    def start(self, last=SOURCE):
         require_root()
         require("ip", "unshare", "nsenter")
-        namespace = self.enterContext(Namespace(
-            f"echo {SOURCE} {SOURCE} > /proc/sys/net/ipv4/ip_local_port_range"))
-        self.enterContext(namespace.entered())
+        self.namespace = self.enterContext(Namespace())
+        self.enterContext(self.namespace.entered())
         self.daemon = self.enterContext(Daemon("--quarantine-ms", "0"))
+        self.sources = range(SOURCE, last + 1)
+
+    def leave_few_sources(self):
+        self.namespace.run(f"echo {self.sources[0]} {self.sources[-1]} "
+                           "> /proc/sys/net/ipv4/ip_local_port_range")
+
+    def is_source_taken(self):
+        return not all(can_bind(port) for port in self.sources)
 
     @contextlib.contextmanager
-    def sweeping(self, ports=OTHERS):
-        """Somebody who sweeps, again and again, once it has a source port."""
+    def sweeping(self):
+        """Somebody who sweeps 127.0.0.1, again and again, and has a source port by now."""
         with self.daemon.client() as client:
-            client.send_lines(*[{"method": "scan", "id": i, "params": {"ports": ports}}
+            client.send_lines(*[{"method": "scan", "id": i, "params": {"ports": OTHERS}}
                                 for i in range(100)])
-            self.assertTrue(harness.wait_for(lambda: not can_bind(SOURCE), interval=0),
+            self.assertTrue(harness.wait_for(self.is_source_taken, interval=0),
                             "no source port was ever taken")
             yield
+
+
+class OneSourcePort(Test):
+    def setUp(self):
+        self.start()
+        self.leave_few_sources()
 
     def test_it_is_free_once_the_answer_is_there(self):
         for ports in (OTHERS, "1-100", OTHERS):
@@ -51,6 +64,15 @@ class SourcePort(unittest.TestCase):
                 result = client.call("find", {"ports": [SOURCE], "strict": True})["result"]
                 self.assertEqual(result["ports"], [SOURCE])
 
+    def test_others_can_connect_from_it_meanwhile(self):
+        with self.sweeping(), self.daemon.client() as client:
+            for host in ("::1", "127.0.0.2"):
+                for _ in range(20):
+                    result = client.call("check", {"host": host, "port": 9})["result"]
+                    self.assertEqual((result["status"], result["reason"]), ("closed", "refused"))
+                result = client.call("scan", {"host": host, "ports": "1-1000"})["result"]
+                self.assertEqual(result["counts"], {"open": 0, "closed": 1000, "timeout": 0})
+
     def test_it_can_be_leased_meanwhile(self):
         with self.sweeping(), self.daemon.client() as client:
             for _ in range(20):
@@ -65,6 +87,34 @@ class SourcePort(unittest.TestCase):
             result = self.daemon.result("scan", {"ports": "1-65535", "host": host})
             self.assertEqual(result["counts"], {"open": 0, "closed": 65535, "timeout": 0})
         self.assertGreaterEqual(self.daemon.metrics()["portscand_self_connections_total"], 2)
+
+
+class FewSourcePorts(Test):
+    def test_all_can_be_bound_by_us(self):
+        """An IPv6 socket for all addresses takes what an IPv4 one of the sweep has."""
+        self.start(SOURCE + 3)
+        self.leave_few_sources()
+        with self.sweeping(), self.daemon.client() as client:
+            for host in ("::", "::1", "0.0.0.0", "127.0.0.1", "localhost"):
+                for _ in range(20):
+                    answer = client.call("find", {"ports": list(self.sources), "strict": True,
+                                                  "count": 4, "host": host})
+                    self.assertEqual(answer["result"]["ports"], list(self.sources))
+
+
+class PendingProbe(Test):
+    def test_does_not_have_the_port_alone(self):
+        self.start()
+        full = self.enterContext(full_port())
+        self.leave_few_sources()
+        with self.daemon.client() as client:
+            with self.sweeping():
+                client.start("check", {"port": full, "timeout_ms": 60000})
+                self.assertTrue(client.is_silent(0.2))
+            self.daemon.result("info")
+            # Refused; without a source port it could not even be tried.
+            self.assertIsNone(connect(9))
+            self.assertTrue(client.is_silent(0))
 
 
 class SeveralHosts(unittest.TestCase):
