@@ -243,6 +243,22 @@ static enum outcome ask(int fd, const union address *address, int *ret_error)
 	return judge(*ret_error, address);
 }
 
+/*
+ * A pending probe may have its answer all the same: of an ICMP error that comes while connect() is
+ * at work, as those of this host do, only this tells. The socket goes on trying, and is of no more
+ * use.
+ */
+static enum outcome ask_for_icmp(int fd, const union address *address, int *ret_error)
+{
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error == 0)
+		return OUTCOME_PENDING;
+	*ret_error = error;
+	return judge(error, address);
+}
+
 /* Only what connect() brings about comes here. */
 static enum outcome count(struct prober *prober, enum outcome outcome)
 {
@@ -280,6 +296,7 @@ static enum outcome connect_once(struct prober *prober, const struct user *user,
 				 int *ret_error)
 {
 	enum outcome outcome = OUTCOME_STARVED;
+	bool is_as_new;
 	int fd = -EBADF, r;
 
 	r = take_socket(prober, address, &fd);
@@ -296,6 +313,9 @@ static enum outcome connect_once(struct prober *prober, const struct user *user,
 			/* On this host the reset, or the handshake, is over by now. */
 			outcome = ask(fd, address, ret_error);
 	}
+	is_as_new = outcome == OUTCOME_REFUSED && !is_tied_to_interface(address);
+	if (outcome == OUTCOME_PENDING)
+		outcome = ask_for_icmp(fd, address, ret_error);
 	if (outcome == OUTCOME_PENDING && !has_share(prober, user, fd)) {
 		outcome = OUTCOME_STARVED;
 		*ret_error = EMFILE;
@@ -303,7 +323,7 @@ static enum outcome connect_once(struct prober *prober, const struct user *user,
 
 	if (outcome == OUTCOME_PENDING)
 		*ret_fd = fd;
-	else if (outcome == OUTCOME_REFUSED && !is_tied_to_interface(address))
+	else if (is_as_new)
 		spare_of(prober, address)->fd = fd;
 	else if (outcome == OUTCOME_ACCEPTED)
 		outcome = end_connected(prober, fd);
@@ -367,6 +387,8 @@ enum outcome prober_collect(struct prober *prober, struct user *user, const unio
 {
 	enum outcome outcome = ask(fd, address, ret_error);
 
+	if (outcome == OUTCOME_PENDING)
+		outcome = ask_for_icmp(fd, address, ret_error);
 	if (outcome == OUTCOME_PENDING)
 		return outcome;
 	user_discharge(user, CHARGE_PROBES);

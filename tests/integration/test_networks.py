@@ -28,7 +28,8 @@ DROP = """nft add table inet test
 nft add chain inet test input '{ type filter hook input priority 0; }'
 nft add rule inet test input tcp dport 2001-3000 drop
 nft add rule inet test input tcp dport 3001-3010 reject with icmpx host-unreachable
-nft add rule inet test input tcp dport 3011-3020 reject with tcp reset"""
+nft add rule inet test input tcp dport 3011-3020 reject with tcp reset
+nft add rule inet test input tcp dport 3021-3030 reject with icmpx port-unreachable"""
 
 
 class Test(unittest.TestCase):
@@ -111,15 +112,22 @@ class Filtered(Test):
         self.assertNotIn("continues", last)
 
     def test_rejected(self):
-        # On this host the kernel believes it only when it is told again, a second later.
-        error = self.daemon.error("check", {"port": 3005, "timeout_ms": 20000})
-        self.assertEqual(error["data"], {"error": "Unreachable", "host": "127.0.0.1", "port": 3005,
-                                         "errno": "EHOSTUNREACH", "status": "closed"})
-        error = self.daemon.error("scan", {"ports": "3011-3015,3004", "timeout_ms": 20000})
+        self.daemon.result("check", {"port": 9})
+        n_descriptors = self.daemon.n_descriptors()
+        for host in ("127.0.0.1", "::1"):
+            error = self.daemon.error("check", {"host": host, "port": 3005})
+            self.assertEqual(error["data"], {"error": "Unreachable", "host": host, "port": 3005,
+                                             "errno": "EHOSTUNREACH", "status": "closed"})
+        error = self.daemon.error("scan", {"ports": "3011-3015,3004"})
         self.assertEqual((error["data"]["port"], error["data"]["errno"]), (3004, "EHOSTUNREACH"))
         self.assertEqual(self.daemon.result("check", {"port": 3015})["reason"], "refused")
+        result = self.daemon.result("check", {"port": 3025})
+        self.assertEqual((result["status"], result["reason"]), ("closed", "refused"))
         # Nothing of it sticks to what is asked next.
         self.assertEqual(self.daemon.result("check", {"port": self.listen()})["status"], "open")
+        result = self.daemon.result("scan", {"ports": "3011-3040"})
+        self.assertEqual(result["counts"], {"open": 0, "closed": 30, "timeout": 0})
+        self.assertTrue(wait_for(lambda: self.daemon.n_descriptors() <= n_descriptors + 1))
 
 
 class NoIpv6(Test):
