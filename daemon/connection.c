@@ -80,7 +80,7 @@ void connection_lose_answer(struct connection *connection, int error)
 {
 	static struct log_limit limit;
 
-	if (log_limit_allows(&limit, ev_now(connection->daemon->loop)))
+	if (log_limit_allows(&limit, monotonic_now()))
 		log_warning("a client is let go, as its answer can't be written: %s",
 			    strerror(-error));
 	connection->has_lost_answer = true;
@@ -276,9 +276,10 @@ static int set_watchers(struct connection *connection)
 	struct daemon *daemon = connection->daemon;
 	bool has_output = buffer_size(&connection->output.buffer) > 0;
 	bool is_queued = turn_is_queued(&connection->turn);
-	bool wants_input = connection->is_discarding ||
-			   (!connection->is_input_ended && !connection->is_throttled &&
-			    !is_queued && buffer_size(&connection->input.input) <= MESSAGE_MAX);
+	bool wants_input =
+		connection->is_discarding ||
+		(!connection->is_input_ended && !connection->is_throttled && !is_queued &&
+		 buffer_size(&connection->input.input) < MESSAGE_MAX + FRAME_ENDING_MAX);
 
 	if (wants_input)
 		ev_io_start(daemon->loop, &connection->readable);

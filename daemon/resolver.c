@@ -1,5 +1,6 @@
 #include "resolver.h"
 
+#include "clock.h"
 #include "list.h"
 #include "places.h"
 
@@ -35,10 +36,10 @@ struct lookup {
 	ares_channel channel;
 	struct list sockets; /* of lookup_socket::link */
 	ev_timer timer;
-	ev_tstamp began;
+	double began;  /* see monotonic_now() */
 	bool is_ended; /* c-ares has told, but the channel is still in its hands */
 	int status;
-	int error; /* errno that kept c-ares from its work */
+	int error; /* errno: why there is no answer, whatever c-ares says */
 	struct address_list addresses;
 };
 
@@ -165,11 +166,11 @@ static void end_lookup(struct lookup *lookup)
 
 	lookup->addresses = (struct address_list){ 0 };
 	lookup_free(lookup);
-	/* Some of the addresses could be the wrong ones. */
-	if (status == ARES_ENOMEM) {
-		address_list_deinit(&addresses);
+	if (status == ARES_ENOMEM)
 		error = ENOMEM;
-	}
+	/* Some of the addresses could be the wrong ones. */
+	if (error != 0)
+		address_list_deinit(&addresses);
 	done(userdata, &addresses,
 	     addresses.n_addresses > 0 ? NULL
 	     : status == ARES_SUCCESS  ? "the name has no address"
@@ -205,7 +206,7 @@ static bool try_again_later(struct lookup *lookup)
 
 	if (lookup->addresses.n_addresses > 0 || !lacks_descriptors())
 		return false;
-	if (ev_now(loop) - lookup->began >= PATIENCE) {
+	if (monotonic_now() - lookup->began >= PATIENCE) {
 		lookup->error = EMFILE;
 		return false;
 	}
@@ -220,7 +221,7 @@ static bool try_again_later(struct lookup *lookup)
 /* After c-ares was called: it may have told the end, or wants to be called again later. */
 static void lookup_go_on(struct lookup *lookup)
 {
-	ev_tstamp left = lookup->began + ANSWER_PATIENCE - ev_now(lookup->resolver->loop);
+	double left = lookup->began + ANSWER_PATIENCE - monotonic_now();
 	struct timeval most, space, *after;
 
 	if (!lookup->is_ended && left <= 0.) {
@@ -296,7 +297,9 @@ static void add_node(struct lookup *lookup, const struct ares_addrinfo_node *nod
 	for (size_t i = 0; i < lookup->addresses.n_addresses; i++)
 		if (address_compare(&lookup->addresses.addresses[i], &address) == 0)
 			return;
-	if (address_list_add(&lookup->addresses, &address) < 0)
+	if (lookup->addresses.n_addresses == ADDRESSES_MAX)
+		lookup->error = E2BIG;
+	else if (address_list_add(&lookup->addresses, &address) < 0)
 		lookup->status = ARES_ENOMEM;
 }
 
@@ -362,7 +365,7 @@ static bool on_place(struct place *place)
 	struct lookup *lookup = container_of(place, struct lookup, place);
 	struct ev_loop *loop = lookup->resolver->loop;
 
-	lookup->began = ev_now(loop);
+	lookup->began = monotonic_now();
 	ev_timer_set(&lookup->timer, 0., 0.);
 	ev_timer_start(loop, &lookup->timer);
 	return true;
@@ -395,6 +398,13 @@ static void lookup_free(struct lookup *lookup)
 	address_list_deinit(&lookup->addresses);
 	place_leave(&lookup->place);
 	free(lookup);
+}
+
+const char *lookup_lacks(const struct lookup *lookup)
+{
+	if (lookup->channel)
+		return NULL;
+	return lookup->began == 0. ? "places for look-ups" : "descriptors";
 }
 
 void lookup_cancel(struct lookup *lookup)

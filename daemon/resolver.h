@@ -14,7 +14,8 @@ struct lookup;
 
 /*
  * `addresses` are the callee's to read until it returns. None: `detail` says why, or `error`, an
- * errno, where it is we who ran short. The lookup is gone by then.
+ * errno, where it is we who ran short; E2BIG: there are more than ADDRESSES_MAX. The lookup is gone
+ * by then.
  */
 typedef void (*lookup_done)(void *userdata, const struct address_list *addresses,
 			    const char *detail, int error);
@@ -36,6 +37,9 @@ int host_parse(struct address_list *list, const char *host);
  */
 int resolver_start(struct resolver *resolver, struct user *user, const char *name, lookup_done done,
 		   void *userdata, struct lookup **ret_lookup);
+
+/* What it is waiting for, and not for name servers: "descriptors", say. NULL if it is for them. */
+const char *lookup_lacks(const struct lookup *lookup);
 
 /* Ends a lookup without the callback. NULL is allowed. */
 void lookup_cancel(struct lookup *lookup);

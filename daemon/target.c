@@ -4,6 +4,8 @@
 #include "peer.h"
 #include "route.h"
 
+#include <stdio.h>
+
 /* Whether the client may probe foreign hosts, as of its connect(): root, our user, or the group. */
 static bool is_trusted(const struct connection *connection)
 {
@@ -61,6 +63,20 @@ void target_judge(struct target *target)
 	target->ready(target);
 }
 
+/* Nobody knows which of them would do, and asking them all is a stranger's sweep of hosts. */
+static void fail_many(struct target *target)
+{
+	struct error error = { 0 };
+	char detail[64];
+
+	snprintf(detail, sizeof(detail), "the name has more than %u addresses", ADDRESSES_MAX);
+	error_set(&error, ERROR_NOT_SUPPORTED, json_pack("{ss}", "detail", detail),
+		  "%.80s has more than %u addresses; give the one that you mean", target->host,
+		  ADDRESSES_MAX);
+	request_abort(target->request, &error);
+	error_deinit(&error);
+}
+
 static void on_looked_up(void *userdata, const struct address_list *addresses, const char *detail,
 			 int short_of)
 {
@@ -69,6 +85,10 @@ static void on_looked_up(void *userdata, const struct address_list *addresses, c
 	int r = short_of == ENOMEM ? -ENOMEM : 0;
 
 	target->lookup = NULL;
+	if (short_of == E2BIG) {
+		fail_many(target);
+		return;
+	}
 	for (size_t i = 0; i < addresses->n_addresses && r >= 0; i++)
 		r = address_list_add(&target->addresses, &addresses->addresses[i]);
 	if (r < 0) {

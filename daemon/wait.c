@@ -85,18 +85,47 @@ static json_t *describe_last_seen(const struct wait *wait, enum status status, e
 	return members;
 }
 
+/* Of a port whose host has no address yet nothing can be said. */
+static void fail_unnamed(struct wait *wait)
+{
+	struct request *request = wait->request;
+	const struct wait_params *params = request->params;
+	const char *lacks = lookup_lacks(wait->target.lookup);
+
+	wait_free(wait);
+	if (lacks) {
+		request_fail(request, ERROR_RESOURCES_EXHAUSTED,
+			     json_pack("{ss}", "resource", lacks),
+			     "no address of %.80s could be asked for in %d ms, as the daemon is "
+			     "short of %s; try again later",
+			     params->host, params->deadline_ms, lacks);
+		return;
+	}
+	request_fail(request, ERROR_NAME_NOT_FOUND,
+		     json_pack("{ss,ss}", "host", params->host, "detail",
+			       "the name servers did not answer in time"),
+		     "no address of %.80s was known after %d ms; check the name servers in "
+		     "resolv.conf, or give a longer deadline_ms",
+		     params->host, params->deadline_ms);
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct wait *wait = container_of(watcher, struct wait, deadline);
 	struct request *request = wait->request;
 	const struct wait_params *params = request->params;
-	/* Nothing was seen in time (a name, say, that nobody resolved): that is a timeout. */
+	/* Nothing was seen in time: that is a timeout. */
 	enum status status = wait->last.status ? wait->last.status : STATUS_CLOSED;
 	enum reason reason = wait->last.status ? wait->last.reason : REASON_TIMEOUT;
-	json_t *members = describe_last_seen(wait, status, reason);
+	json_t *members;
 
 	(void)loop;
 	(void)revents;
+	if (wait->target.lookup) {
+		fail_unnamed(wait);
+		return;
+	}
+	members = describe_last_seen(wait, status, reason);
 	wait_free(wait);
 	request_fail(request, ERROR_DEADLINE_EXCEEDED, members,
 		     "port %d of %.80s was still %s (%s) after %d ms; see whether the server "

@@ -27,6 +27,16 @@ static int find_ending(struct frame_reader *reader, size_t *ret_length)
 	return 0;
 }
 
+/* Nothing but what may stand around JSON. */
+static bool is_blank(const char *data, size_t size)
+{
+	size_t i = 0;
+
+	while (i < size && (data[i] == ' ' || data[i] == '\t' || data[i] == '\r'))
+		i++;
+	return i == size;
+}
+
 int frame_reader_next(struct frame_reader *reader, size_t limit, bool at_end,
 		      struct frame *ret_frame)
 {
@@ -49,7 +59,7 @@ int frame_reader_next(struct frame_reader *reader, size_t limit, bool at_end,
 		reader->scanned = length;
 		if (!is_ended && !at_end)
 			return 0;
-		if (is_nul || content > 0) {
+		if (is_nul || !is_blank(data, content)) {
 			*ret_frame =
 				(struct frame){ .data = data,
 						.size = content,

@@ -9,6 +9,9 @@
 
 #include <stdbool.h>
 
+/* Bytes of the longest ending, CR LF. */
+#define FRAME_ENDING_MAX 2u
+
 enum framing {
 	FRAMING_LINE,
 	FRAMING_NUL,
@@ -30,7 +33,7 @@ struct frame {
 void frame_reader_deinit(struct frame_reader *reader);
 
 /*
- * The next message, without its ending (and without the CR before LF); empty lines are passed
+ * The next message, without its ending (and without the CR before LF); blank lines are passed
  * over. With `at_end` nothing more will come, and bytes without an ending are a line. `limit`
  * is what one message may have, in bytes.
  * Returns 1 and *ret_frame, which points into the reader and is good until frame_reader_done();

@@ -49,6 +49,9 @@
 /* Times between two replies that tell of progress, in seconds. */
 #define PROGRESS_INTERVAL 0.1
 
+/* Addresses of one name: each is judged, and asked for each port, at every look. */
+#define ADDRESSES_MAX 64u
+
 #define HOST_MAX     253
 #define HOST_DEFAULT "127.0.0.1"
 /* An IPv6 address with the name of an interface, and the NUL. */

@@ -457,6 +457,15 @@ class Limits(Test):
             self.assertEqual(len(answer["id"]), MESSAGE_MAX - 41)
         self.assert_nothing_more()
 
+    def test_largest_message_whose_ending_comes_in_two(self):
+        self.client.send(self.padded(MESSAGE_MAX, "\r"))
+        self.assertTrue(self.client.is_silent())
+        self.client.send("\n" + self.padded(MESSAGE_MAX, "\r"))
+        self.assertEqual(len(self.client.receive()["id"]), MESSAGE_MAX - 41)
+        self.client.half_close()
+        self.assertEqual(len(self.client.receive()["id"]), MESSAGE_MAX - 41)
+        self.assertIsNone(self.client.receive())
+
     def test_largest_messages_pipelined(self):
         self.client.send(self.padded(MESSAGE_MAX) * 5)
         for _ in range(5):

@@ -23,6 +23,7 @@ class NameServer:
 
     def __init__(self, names, address="127.0.0.1"):
         self.names = names
+        self.delay = 0
         self.asked = []
         self.is_closing = False
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -47,6 +48,7 @@ class NameServer:
             if self.is_closing:
                 return
             answer = self.answer(query)
+            time.sleep(self.delay)
             if answer:
                 self.socket.sendto(answer, client)
 
@@ -83,7 +85,9 @@ class Test(unittest.TestCase):
         cls.directory = tempfile.mkdtemp(prefix="portscand-test-")
         cls.addClassCleanup(shutil.rmtree, cls.directory)
         cls.hosts = cls.write("hosts", "127.0.0.1 localhost\n127.0.0.7 in-hosts.test\n"
-                                       "127.0.0.8 twice.test\n::1 twice.test\n")
+                                       "127.0.0.8 twice.test\n::1 twice.test\n" +
+                              "".join(f"127.0.2.{i} many.test\n" for i in range(1, 65)) +
+                              "".join(f"127.0.2.{i} more.test\n" for i in range(1, 66)))
         cls.resolv_conf = cls.write("resolv.conf", "")
         cls.nsswitch = cls.write("nsswitch.conf", "hosts: files dns\n")
         mounts = {"/etc/hosts": cls.hosts, "/etc/resolv.conf": cls.resolv_conf}
@@ -157,6 +161,38 @@ class Names(Test):
         self.assertEqual((result["status"], result["reason"]), ("closed", "refused"))
         self.assertIn(result["address"], ("127.0.0.3", "127.0.0.4", "::1"))
 
+    def test_clock_that_is_set_meanwhile(self):
+        module = os.environ.get("CLOCK_JUMP")
+        if not module or harness.WRAPPER:
+            self.skipTest("no CLOCK_JUMP to be loaded")
+        path = self.write("offset", "")
+        sanitizers = {**harness.SANITIZER_OPTIONS}
+        sanitizers["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        port = self.listen("127.0.0.2")
+        for seconds in (3600., -3600.):
+            with open(path, "wb") as file:
+                file.write(struct.pack("d", 0.))
+            self.server.delay = 0.3
+            with Daemon(namespace=self.namespace, env={
+                    **sanitizers, "LD_PRELOAD": module, "CLOCK_OFFSET": path}) as daemon, \
+                    daemon.client() as client:
+                client.start("check", {"host": "one.test", "port": port})
+                self.assertTrue(client.is_silent(0.1))
+                with open(path, "r+b") as file:
+                    file.write(struct.pack("d", seconds))
+                answer = client.receive()
+            self.server.delay = 0
+            self.assertEqual(answer.get("result", answer)["status"], "open")
+
+    def test_so_many_and_no_more(self):
+        port = self.listen("127.0.2.64")
+        self.assertEqual(self.check("many.test", port)["address"], "127.0.2.64")
+        for method, params in (("check", {"port": port}), ("find", {"ports": "80"}), ("scan", {}),
+                               ("wait", {"port": port})):
+            error = self.daemon.error(method, {"host": "more.test", **params})
+            self.assertEqual(error["data"], {"error": "NotSupported", "detail":
+                                             "the name has more than 64 addresses"})
+
     def test_scan_and_find_of_several(self):
         ports = [self.listen(address) for address in ("127.0.0.4", "::1", "127.0.0.3")]
         closed = self.closed_port()
@@ -217,7 +253,9 @@ class Names(Test):
             self.assertEqual(self.check(name, port)["address"], "127.0.0.1")
         self.assertFalse([name for name in self.server.asked if "localhost" in name])
         self.write("hosts", "127.0.0.1 localhost\n127.0.0.7 in-hosts.test\n"
-                            "127.0.0.8 twice.test\n::1 twice.test\n")
+                            "127.0.0.8 twice.test\n::1 twice.test\n" +
+                              "".join(f"127.0.2.{i} many.test\n" for i in range(1, 65)) +
+                              "".join(f"127.0.2.{i} more.test\n" for i in range(1, 66)))
 
     def test_resolv_conf_is_read_again(self):
         self.use_servers("127.0.0.53")
@@ -322,10 +360,9 @@ class DeadServer(Test):
 
     def test_wait_ends_at_its_deadline(self):
         error = self.daemon.error("wait", {"host": "silent.test", "port": 80, "deadline_ms": 200})
-        self.assertGreaterEqual(error["data"].pop("waited_ms"), 200)
-        # No address, as none was looked at.
-        self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "silent.test",
-                                         "port": 80, "status": "closed", "reason": "timeout"})
+        # Nothing is said of a port that was never looked at.
+        self.assertEqual(error["data"], {"error": "NameNotFound", "host": "silent.test",
+                                         "detail": "the name servers did not answer in time"})
 
     def test_cancel(self):
         with self.daemon.client() as client:
@@ -377,7 +414,8 @@ class ShortOfDescriptors(Test):
                                  (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
                 error = client.call("wait", {"host": host, "port": port,
                                              "deadline_ms": 300})["error"]
-                self.assertEqual(error["data"]["error"], "DeadlineExceeded")
+                self.assertEqual(error["data"], {"error": "ResourcesExhausted",
+                                                 "resource": "descriptors"})
                 client.start("find", {"host": host, "ports": [port]})
                 self.assertTrue(client.is_silent(0.5))
                 stack.close()

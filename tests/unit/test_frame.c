@@ -119,19 +119,20 @@ START_TEST(a_carriage_return_before_the_line_feed_is_part_of_the_ending)
 	assert_next(&reader, false, "a", FRAMING_LINE);
 	assert_next(&reader, false, "b\r", FRAMING_LINE);
 	assert_next(&reader, false, "c\rd", FRAMING_LINE);
-	assert_next(&reader, false, "\r", FRAMING_LINE);
 	assert_next(&reader, false, "e\r", FRAMING_NUL);
 	assert_none(&reader, true);
 	frame_reader_deinit(&reader);
 }
 END_TEST
 
-START_TEST(empty_lines_are_passed_over_and_empty_nul_messages_are_not)
+START_TEST(blank_lines_are_passed_over_and_blank_nul_messages_are_not)
 {
 	struct frame_reader reader = { 0 };
 
-	feed(&reader, "\n\n\r\n\0\n", 6);
+	feed(&reader, "\n\n\r\n \t\r\n\0 \0\n \n 1\n\t", 18);
 	assert_next(&reader, false, "", FRAMING_NUL);
+	assert_next(&reader, false, " ", FRAMING_NUL);
+	assert_next(&reader, false, " 1", FRAMING_LINE);
 	assert_none(&reader, false);
 	assert_none(&reader, true);
 	ck_assert_uint_eq(buffer_size(&reader.input), 0);
@@ -241,7 +242,7 @@ int main(void)
 		byte_by_byte,
 		a_message_stays_until_it_is_done_with,
 		a_carriage_return_before_the_line_feed_is_part_of_the_ending,
-		empty_lines_are_passed_over_and_empty_nul_messages_are_not,
+		blank_lines_are_passed_over_and_blank_nul_messages_are_not,
 		the_last_message_needs_no_ending,
 		the_limit_is_exact,
 		the_limit_does_not_count_the_carriage_return,
