@@ -196,9 +196,10 @@ static void on_scan_done(struct portscan *p, struct portscan_reply *reply, void 
 	}
 	print_table(reply->scan);
 	counts = &reply->scan->counts;
-	printf("%lld open, %lld closed, %lld timed out: %lld ports of %s in %.1f ms\n",
+	printf("%lld open, %lld closed, %lld timed out: %lld port%s of %s in %.1f ms\n",
 	       (long long)counts->open, (long long)counts->closed, (long long)counts->timeout,
-	       (long long)reply->scan->done, task->host, (double)reply->scan->elapsed_us / 1000);
+	       (long long)reply->scan->done, reply->scan->done == 1 ? "" : "s", task->host,
+	       (double)reply->scan->elapsed_us / 1000);
 }
 
 enum exit_status run_scan(struct portscan *p, const struct options *options)

@@ -102,8 +102,12 @@ static int parse_number(const char *option, const char *text, int64_t max, int64
 
 	errno = 0;
 	value = strtoll(text, &end, 10);
-	if (!isdigit((unsigned char)text[0]) || *end || errno || value < 1 || value > max) {
+	if (!isdigit((unsigned char)text[0]) || *end || value < 1) {
 		complain("--%s is \"%s\"; it must be a whole number, 1 or more", option, text);
+		return -EINVAL;
+	}
+	if (errno || value > max) {
+		complain("--%s is %s, which is more than can be asked for", option, text);
 		return -EINVAL;
 	}
 	*ret = value;

@@ -1,6 +1,7 @@
 #include "address.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,22 @@ void address_unmap(union address *address)
 	*address = (union address){ .in = { .sin_family = AF_INET, .sin_addr = mapped } };
 }
 
+/* By its name, or else by its number, as getaddrinfo() has it. 0 and errno if there is none. */
+static unsigned interface_index(const char *text)
+{
+	unsigned index = if_nametoindex(text);
+	char *end, name[IF_NAMESIZE];
+	unsigned long number;
+
+	if (index != 0 || errno != ENODEV || text[0] < '1' || text[0] > '9')
+		return index;
+	number = strtoul(text, &end, 10);
+	if (*end == '\0' && number <= INT_MAX && if_indextoname((unsigned)number, name))
+		return (unsigned)number;
+	errno = *end == '\0' && errno != ENXIO ? errno : ENODEV;
+	return 0;
+}
+
 static int parse_in6(union address *ret_address, const char *text)
 {
 	union address address = { .in6.sin6_family = AF_INET6 };
@@ -47,7 +64,7 @@ static int parse_in6(union address *ret_address, const char *text)
 	if (inet_pton(AF_INET6, literal, &address.in6.sin6_addr) != 1)
 		return -EINVAL;
 	if (percent) {
-		address.in6.sin6_scope_id = if_nametoindex(percent + 1);
+		address.in6.sin6_scope_id = interface_index(percent + 1);
 		/* Without a descriptor to ask with glibc says ENOENT. */
 		if (address.in6.sin6_scope_id == 0)
 			return errno == ENODEV ? -ENODEV : -EMFILE;

@@ -43,7 +43,9 @@ int daemon_open(struct daemon *daemon)
 
 	if (r < 0)
 		return r;
-	descriptors_init(&daemon->descriptors);
+	r = descriptors_init(&daemon->descriptors);
+	if (r < 0)
+		return r;
 	daemon->loop = ev_loop_new(EVFLAG_AUTO);
 	if (!daemon->loop)
 		return -ENOMEM;

@@ -22,7 +22,6 @@
 
 struct leases;
 struct passed;
-struct routes;
 struct server;
 
 struct daemon {
@@ -47,9 +46,9 @@ struct daemon {
 };
 
 /*
- * Opens what all requests share, by daemon->config, the rest of the
- * daemon is zero. daemon_open_service() then takes the sockets passed in, or opens
- * those of the configuration, and the leases. 0; or -errno, and daemon_close() is due all the same.
+ * Opens what all requests share, by daemon->config; the rest of the daemon is zero before.
+ * daemon_open_service() then takes the sockets passed in, or opens those of the configuration, and
+ * the leases. 0; or -errno, and daemon_close() is due all the same.
  */
 int daemon_open(struct daemon *daemon);
 int daemon_open_service(struct daemon *daemon, struct passed *passed);

@@ -1,5 +1,6 @@
 #include "descriptors.h"
 
+#include <errno.h>
 #include <sys/resource.h>
 
 /* What is left to clients, name servers and ourselves: a quarter, at most this. */
@@ -14,17 +15,18 @@ static unsigned reserve(const struct descriptors *descriptors)
 	return quarter < RESERVE_MAX ? quarter : RESERVE_MAX;
 }
 
-void descriptors_init(struct descriptors *descriptors)
+int descriptors_init(struct descriptors *descriptors)
 {
 	struct rlimit limit;
 
 	*descriptors = (struct descriptors){ .limit = 1024 };
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
+		return 0;
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		getrlimit(RLIMIT_NOFILE, &limit);
 	descriptors->limit = limit.rlim_cur > 1u << 20 ? 1u << 20 : (unsigned)limit.rlim_cur;
+	return descriptors->limit < DESCRIPTORS_MIN ? -EMFILE : 0;
 }
 
 unsigned descriptors_for_probes(const struct descriptors *descriptors)

@@ -13,8 +13,11 @@ struct descriptors {
 	size_t n_connections; /* that clients have */
 };
 
-/* Raises the limit as far as we may. */
-void descriptors_init(struct descriptors *descriptors);
+/* With a lower limit there is not always one for a client, a probe and a lease each. */
+#define DESCRIPTORS_MIN 32u
+
+/* Raises the limit as far as we may. 0; -EMFILE if that is too low. */
+int descriptors_init(struct descriptors *descriptors);
 
 /* How many probes may have at once. */
 unsigned descriptors_for_probes(const struct descriptors *descriptors);

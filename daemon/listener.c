@@ -90,7 +90,7 @@ static int bind_for_all(int fd, const struct sockaddr_un *address, socklen_t siz
 	return r;
 }
 
-/* Removes the file that is in the way, if nobody listens at it. */
+/* Removes the file that is in the way, if nobody listens at it. -EBUSY: told why it may not. */
 static int clear_stale(const struct sockaddr_un *address, socklen_t size, const char *name)
 {
 	struct stat status;
@@ -99,17 +99,20 @@ static int clear_stale(const struct sockaddr_un *address, socklen_t size, const 
 
 	r = find_owner(address, size, &pid);
 	if (r >= 0) {
-		log_error("%s is served by process %d already; end that one, or give another "
-			  "--socket",
-			  name, (int)pid);
-		return -EADDRINUSE;
+		if (pid == getpid())
+			log_error("%s is given twice; give it once", name);
+		else
+			log_error("%s is served by process %d already; end that one, or give "
+				  "another --socket",
+				  name, (int)pid);
+		return -EBUSY;
 	}
-	if (r != -ECONNREFUSED || address->sun_path[0] == '\0')
+	if (address->sun_path[0] == '\0' || (r != -ECONNREFUSED && r != -ENOENT))
 		return r;
 	if (stat(name, &status) < 0 || !S_ISSOCK(status.st_mode)) {
 		log_error("%s is in the way, and no socket; remove it, or give another --socket",
 			  name);
-		return -EADDRINUSE;
+		return -EBUSY;
 	}
 	log_notice("%s is left over from a daemon that is gone: replaced", name);
 	return unlink(name) < 0 ? -errno : 0;
@@ -172,8 +175,8 @@ int listener_open(struct listening_socket *ret_socket, const char *address)
 	memccpy(opened.name, address, '\0', sizeof(opened.name) - 1);
 	r = open_socket(&opened, address);
 	if (r < 0) {
-		/* EADDRINUSE has been explained. */
-		if (r != -EADDRINUSE || address[0] == '@')
+		/* That has been explained. */
+		if (r != -EBUSY)
 			log_error("can't listen at %s: %s%s", address, strerror(-r), advice(-r));
 		return r;
 	}

@@ -14,7 +14,8 @@ struct listening_socket {
 
 /*
  * Listens at `address`, a path or "@name", for every user. A socket file that nobody listens at
- * any more is replaced. 0; -EADDRINUSE if somebody does; or -errno. All of them logged.
+ * any more is replaced. 0; -EBUSY if somebody does, or what is there is no socket; or -errno. All of
+ * them logged.
  */
 int listener_open(struct listening_socket *ret_socket, const char *address);
 

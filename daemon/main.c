@@ -271,7 +271,11 @@ int main(int argc, char *argv[])
 	r = set_defaults(&daemon.config);
 	if (r >= 0)
 		r = daemon_open(&daemon);
-	if (r < 0)
+	if (r == -EMFILE)
+		log_error("can't start with so few descriptors; raise LimitNOFILE=, or ulimit -n, "
+			  "to %u or more",
+			  DESCRIPTORS_MIN);
+	else if (r < 0)
 		log_error("can't start: %s", strerror(-r));
 	if (r >= 0)
 		r = open_service(&daemon);

@@ -159,7 +159,8 @@ static void describe(struct server *server, const char *what)
 		 used > 0 ? ", " : "", what);
 }
 
-static int take_passed_socket(struct server *server, int fd, const char *name)
+/* Serves who is connected, or listens: the socket is the server's then. */
+static int take_passed_socket(struct server *server, int fd)
 {
 	struct listening_socket socket;
 	int r;
@@ -172,12 +173,8 @@ static int take_passed_socket(struct server *server, int fd, const char *name)
 			describe(server, "the client that was passed in");
 		return r;
 	}
-	if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0) {
-		log_error("descriptor %d (%s), passed in by the service manager, is no AF_UNIX "
-			  "stream socket; check the ListenStream= of the .socket unit",
-			  fd, name);
-		return -EINVAL;
-	}
+	if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
+		return -EPROTOTYPE;
 	r = listener_adopt(&socket, fd);
 	if (r < 0)
 		return r;
@@ -188,13 +185,27 @@ static int take_passed_socket(struct server *server, int fd, const char *name)
 
 static int take_passed_sockets(struct server *server, struct passed *passed)
 {
-	int r = 0;
+	for (size_t i = 0; i < passed->n; i++) {
+		int fd, r;
 
-	for (size_t i = 0; i < passed->n && r >= 0; i++)
-		if (!parking_is_ours(passed->names[i]))
-			r = take_passed_socket(server, steal_fd(&passed->fds[i]), passed->names[i]);
+		if (parking_is_ours(passed->names[i]))
+			continue;
+		fd = steal_fd(&passed->fds[i]);
+		r = take_passed_socket(server, fd);
+		if (r == -EPROTOTYPE)
+			log_error("descriptor %d (%s), passed in by the service manager, is no "
+				  "AF_UNIX stream socket; check the ListenStream= of the .socket "
+				  "unit",
+				  fd, passed->names[i]);
+		else if (r < 0)
+			log_error("descriptor %d (%s), passed in by the service manager, can't be "
+				  "served: %s",
+				  fd, passed->names[i], strerror(-r));
+		if (r < 0)
+			return r;
+	}
 	server->is_private = server->n_listeners == 0 && server->n_connections > 0;
-	return r;
+	return 0;
 }
 
 static int open_sockets(struct server *server)
@@ -228,15 +239,19 @@ int server_new(struct server **ret_server, struct daemon *daemon, struct passed 
 	int r;
 
 	server = calloc(1, sizeof(*server));
-	if (!server)
+	if (!server) {
+		log_error("out of memory");
 		return -ENOMEM;
+	}
 	server->daemon = daemon;
 	list_init(&server->connections);
 	ev_timer_init(&server->resume, on_resume, PAUSE, 0.);
 	server->listeners =
 		calloc(passed->n + daemon->config.n_sockets + 1, sizeof(*server->listeners));
-	if (!server->listeners)
+	if (!server->listeners) {
+		log_error("out of memory");
 		return -ENOMEM;
+	}
 
 	r = take_passed_sockets(server, passed);
 	if (r >= 0 && server->n_listeners == 0 && !server->is_private)

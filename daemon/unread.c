@@ -8,7 +8,6 @@ void unread_answer(struct connection *connection, enum dialect dialect, const st
 {
 	json_t *id = json_null();
 	struct envelope envelope = { .dialect = dialect, .versioned = true, .id = id };
-
 	int r;
 
 	metrics_count_error(&connection->daemon->metrics, error->code);

@@ -104,9 +104,10 @@ static int unpack_jsonrpc(struct call *call, json_t *message, struct error *ret_
 		envelope->id = NULL;
 	}
 	call->method = json_string_value(method);
-	if (json_is_array(params))
+	/* An empty array is what libraries send that have nothing to send. */
+	if (json_array_size(params) > 0)
 		return refuse_positional(ret_error);
-	call->params = params;
+	call->params = json_is_object(params) ? params : NULL;
 	return 0;
 }
 

@@ -51,8 +51,8 @@ int call_unpack(struct call *ret_call, json_t *message, enum dialect dialect,
 
 /*
  * These append one answer, with its ending unless `in_batch`. 0, or as schema_encode_result(),
- * and then nothing was appended. `result` is a struct that `fields` describes, or a const json_t * where `fields` is
- * NULL. With `continues` (Varlink) it is not the last one.
+ * and then nothing was appended. `result` is a struct that `fields` describes, or a const json_t *
+ * where `fields` is NULL. With `continues` (Varlink) it is not the last one.
  */
 int message_put_result(struct buffer *buffer, const struct envelope *envelope, bool in_batch,
 		       const struct field *fields, const void *result, bool continues);

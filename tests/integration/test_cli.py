@@ -110,9 +110,12 @@ class Check(Cli):
                           "'portscan help check' lists what it takes")
         self.expect_usage(["check", "80", "--via", "magic"],
                           '--via is "magic"; it must be one of connect, table, bind')
-        for value in ("0", "-1", "x", "1.5", "", "99999999999"):
+        for value in ("0", "-1", "x", "1.5", ""):
             self.expect_usage(["check", "80", f"--timeout={value}"],
                               f'--timeout is "{value}"; it must be a whole number, 1 or more')
+        for value in ("99999999999", "99999999999999999999"):
+            self.expect_usage(["check", "80", f"--timeout={value}"],
+                              f"--timeout is {value}, which is more than can be asked for")
         # Its range is the daemon's to say.
         self.expect_usage(["check", "80", "--timeout", "600001"],
                           "timeout_ms is 600001; it must be an integer from 1 to 600000")
@@ -168,7 +171,7 @@ class Scan(Cli):
 
     def test_none(self):
         with closed_port() as port:
-            self.expect(0, ["scan", str(port)], re.compile(r"0 open, 1 closed, 0 timed out: 1 ports"
+            self.expect(0, ["scan", str(port)], re.compile(r"0 open, 1 closed, 0 timed out: 1 port"
                                                            r" of 127\.0\.0\.1 in \d+\.\d ms\n"))
 
     def test_all_ports(self):

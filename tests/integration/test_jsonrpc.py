@@ -63,6 +63,11 @@ class Specification(Test):
         answer = self.ask('{"jsonrpc":"2.0","method":"check","params":[22],"id":1}')
         self.assert_error(answer, -32602, "InvalidParameter", 1)
         self.assertEqual(answer["error"]["data"]["parameter"], "params")
+        # None by position are none.
+        answer = self.ask('{"jsonrpc":"2.0","method":"info","params":[],"id":1}')
+        self.assertIn("result", answer)
+        answer = self.ask('{"jsonrpc":"2.0","method":"check","params":[],"id":1}')
+        self.assertEqual(answer["error"]["data"]["parameter"], "port")
 
     def test_ids(self):
         for request_id in ("a string", "", 0, -7, 2**53, 1.5, None, "1"):

@@ -165,7 +165,17 @@ class LinkLocal(Test):
         """A socket is used again, but not one that is tied to an interface."""
         self.start(VOID)
         address = self.namespace.run("ip -6 -o addr show dev void scope link").split()[3]
-        host = address.split("/")[0] + "%void"
+        address = address.split("/")[0]
+        host = address + "%void"
+        index = self.namespace.run("cat /sys/class/net/void/ifindex 2>/dev/null || "
+                                   "ip -o link show void").split(":")[0].strip()
+        port = self.listen("::")
+        for interface in ("void", index):
+            result = self.daemon.result("check", {"port": port, "host": f"{address}%{interface}"})
+            self.assertEqual((result["status"], result["address"]), ("open", host))
+        for interface in ("nowhere", "999999", "0", f"{index}x", "-1", "99999999999"):
+            error = self.daemon.error("check", {"port": port, "host": f"{address}%{interface}"})
+            self.assertEqual(error["data"]["parameter"], "host")
         for _ in range(3):
             result = self.daemon.result("check", {"port": self.closed_port("::1"), "host": host})
             self.assertEqual((result["address"], result["reason"]), (host, "refused"))

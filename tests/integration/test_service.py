@@ -212,11 +212,33 @@ class Sockets(Test):
             errors = self.assert_ends(self.start("--socket", address), 1)
             self.assertIn(address, errors)
             self.assertIn("served by process", errors)
+            # One fault, one line.
+            self.assertEqual(len(errors.splitlines()), 1, errors)
             if not harness.WRAPPER:
                 self.assertIn(f"process {first.pid} ", errors)
             self.assert_serves(address)
             first.terminate()
             self.assert_ends(first, 0)
+
+    def test_the_same_socket_twice(self):
+        for address in (self.path("twice"), "@" + self.path("twice-abstract")):
+            errors = self.assert_ends(self.start("--socket", address, "--socket", address), 1)
+            self.assertIn(f"{address} is given twice", errors)
+
+    def test_link_to_nowhere(self):
+        path = self.path("link")
+        os.symlink(self.path("nowhere"), path)
+        errors = self.assert_ends(self.start("--socket", path), 1)
+        self.assertIn(f"{path} is in the way, and no socket; remove it", errors)
+        self.assertTrue(os.path.islink(path))
+
+    def test_too_few_descriptors(self):
+        if harness.INSTRUMENTED:
+            self.skipTest("a sanitizer or valgrind has descriptors of its own")
+        for limit in (8, 12, 31):
+            process = self.start("--socket", self.path("socket"), nofile=limit)
+            self.assertIn("raise LimitNOFILE=, or ulimit -n, to 32 or more",
+                          self.assert_ends(process, 1))
 
     def test_second_daemon_while_the_queue_is_full(self):
         path = self.path("socket")

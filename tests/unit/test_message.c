@@ -206,7 +206,7 @@ START_TEST(refusals_go_to_the_id_that_is_known)
 	assert_refused_with("{'jsonrpc':'2.0','method':'m','id':7,'params':1}",
 			    "{'jsonrpc':'2.0','error':{'code':-32600,'message':'not a request: "
 			    "params must be an object','data':{'error':'InvalidRequest'}},'id':7}");
-	assert_refused_with("{'method':'m','params':[]}",
+	assert_refused_with("{'method':'m','params':[1]}",
 			    "{'error':{'code':-32602,'message':'params is an array; give them by "
 			    "name, as in {\\'port\\':22}','data':{'error':'InvalidParameter',"
 			    "'parameter':'params'}}}");
