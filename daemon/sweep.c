@@ -135,16 +135,23 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 	struct sweep *sweep = probe->sweep;
 	size_t index = probe->index;
 	uint16_t port = probe->port, address_index = probe->address;
-	int fd = probe->fd, error = 0;
+	int fd, error = 0;
 	union address address = address_of(sweep, address_index, port);
 	enum outcome outcome;
 
 	ev_io_stop(loop_of(sweep), &probe->writable);
-	outcome = prober_collect(sweep->config.prober, sweep->config.user, &address, fd, &error);
+	outcome = prober_collect(sweep->config.prober, sweep->config.user, &address, probe->fd,
+				 &error);
+	/* Cut short on this host, by a lack of memory or by ss -K, it has not been answered. */
+	if (outcome == OUTCOME_STARVED && !is_late)
+		outcome = prober_connect(sweep->config.prober, sweep->config.user, &address,
+					 !sweep->windows[address_index], &probe->fd, &error);
 	if (outcome == OUTCOME_PENDING && !is_late) {
+		ev_io_set(&probe->writable, probe->fd, EV_WRITE);
 		ev_io_start(loop_of(sweep), &probe->writable);
 		return WAITS;
 	}
+	fd = probe->fd;
 	free_probe(probe);
 	if (outcome == OUTCOME_PENDING) {
 		prober_expire(sweep->config.prober, sweep->config.user, fd);
@@ -154,7 +161,6 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 		    local_look_up(sweep->config.sockdiag, &address, &error) == OUTCOME_LISTENING)
 			outcome = OUTCOME_BACKLOG_FULL;
 	}
-	/* A connection under way that is cut short by a lack of memory has not been answered. */
 	if (outcome == OUTCOME_STARVED)
 		return end(sweep, SWEEP_STARVED, error, port);
 	if (outcome == OUTCOME_UNREACHABLE &&

@@ -486,6 +486,24 @@ class Starved(Test):
         return int(values[names.index("ActiveOpens")])
 
 
+class CutShort(Test):
+    def test_is_asked_again(self):
+        """An administrator may end any connection; that says nothing about the port."""
+        self.start(VOID)
+        with self.daemon.client() as client:
+            for method, params in (("check", {"port": 80}), ("scan", {"ports": "80-83"})):
+                client.start(method, {"host": NOBODY, "timeout_ms": 1500, **params})
+                self.assertTrue(wait_for(lambda: self.n_in_state("syn-sent") > 0))
+                self.assertTrue(client.is_silent(0.2))
+                if not self.namespace.run(f"ss -HKtan state syn-sent dst {NOBODY}"):
+                    self.skipTest("this kernel ends no connections for ss -K")
+                result = client.receive()["result"]
+                if method == "check":
+                    self.assertEqual((result["status"], result["reason"]), ("closed", "timeout"))
+                else:
+                    self.assertEqual(result["counts"], {"open": 0, "closed": 0, "timeout": 4})
+
+
 class SourcePorts(Test):
     def test_shortage_is_no_answer(self):
         self.start(VOID + "\necho 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range")
