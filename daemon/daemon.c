@@ -56,9 +56,10 @@ int daemon_open(struct daemon *daemon)
 	turns_init(&daemon->turns, daemon->loop);
 	places_init(&daemon->who_places, WHO_MAX, CHARGE_WHO);
 	r = route_init(&daemon->route);
+	daemon->windows.route = &daemon->route;
+	daemon->windows.limit = daemon->config.window;
 	if (r >= 0)
-		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors, &daemon->route,
-			       daemon->config.window);
+		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors);
 	if (r >= 0)
 		r = resolver_new(&daemon->resolver, daemon->loop);
 	if (r >= 0)

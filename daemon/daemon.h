@@ -14,6 +14,7 @@
 #include "sockdiag.h"
 #include "turn.h"
 #include "user.h"
+#include "window.h"
 
 #include <ev.h>
 
@@ -32,6 +33,7 @@ struct daemon {
 	struct users users;
 	gid_t trusted_group; /* whose members may probe foreign hosts; -1: there is none */
 	struct route route;
+	struct windows windows;
 	struct prober *prober;
 	struct resolver *resolver;
 	struct hangups *hangups;

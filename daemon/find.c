@@ -232,6 +232,7 @@ static int start_sweep(struct find *find, enum via via)
 		.turns = &daemon->turns,
 		.user = find->request->connection->user,
 		.prober = daemon->prober,
+		.windows = &daemon->windows,
 		.sockdiag = daemon->sockdiag,
 		.via = via,
 		.array = find->shuffled,

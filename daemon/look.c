@@ -28,6 +28,7 @@ int look_start(struct look *look, struct request *request, const struct address_
 		.turns = &request->daemon->turns,
 		.user = request->connection->user,
 		.prober = request->daemon->prober,
+		.windows = &request->daemon->windows,
 		.sockdiag = request->daemon->sockdiag,
 		.via = via,
 		.array = &look->port,

@@ -122,7 +122,7 @@ static void apply(struct daemon *daemon, struct config *config)
 
 	log_open(config->log_priority < 0 ? LOG_INFO : config->log_priority);
 	keep_places(config, old);
-	prober_set_window(daemon->prober, config->window);
+	daemon->windows.limit = config->window;
 	daemon_set_limits(daemon, config);
 	if (daemon->leases && leases_configure(daemon->leases, config) < 0)
 		log_warning("out of memory: the pool stays as it was");

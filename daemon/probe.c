@@ -1,9 +1,6 @@
 #include "probe.h"
 
-#include "route.h"
 #include "spare.h"
-
-#include <search.h>
 
 /* Seconds until those who wait try again, whatever they wait for. */
 #define RETRY_INTERVAL 0.01
@@ -11,24 +8,14 @@
 struct prober {
 	struct ev_loop *loop;
 	const struct descriptors *descriptors;
-	struct route *route;
 	unsigned max_sockets, n_sockets;
-	unsigned window;
 	struct spare spares[2]; /* IPv4, IPv6 */
 	struct list waiters;    /* of prober_waiter::link */
 	ev_timer retry;
-	void *windows; /* tsearch() tree of host_window */
 	struct prober_counters counters;
 };
 
-struct host_window {
-	struct prober *prober;
-	union address host;
-	unsigned n_users, n_under_way;
-	struct list waiters; /* of prober_waiter::link */
-};
-
-static void wake_first(struct list *waiters)
+void prober_wake_first(struct list *waiters)
 {
 	struct prober_waiter *waiter;
 
@@ -55,7 +42,7 @@ static void on_retry(struct ev_loop *loop, ev_timer *watcher, int revents)
 		list_append(&waiters, link);
 	}
 	while (!list_empty(&waiters))
-		wake_first(&waiters);
+		prober_wake_first(&waiters);
 }
 
 static void drop_socket(struct prober *prober, int fd)
@@ -68,7 +55,7 @@ static void drop_socket(struct prober *prober, int fd)
 static void close_socket(struct prober *prober, int fd)
 {
 	drop_socket(prober, fd);
-	wake_first(&prober->waiters);
+	prober_wake_first(&prober->waiters);
 }
 
 static void release_source(struct prober *prober, struct spare *spare)
@@ -88,7 +75,7 @@ void prober_make_way(struct prober *prober, uint16_t port)
 }
 
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
-	       const struct descriptors *descriptors, struct route *route, unsigned window)
+	       const struct descriptors *descriptors)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
@@ -96,9 +83,7 @@ int prober_new(struct prober **ret_prober, struct ev_loop *loop,
 		return -ENOMEM;
 	prober->loop = loop;
 	prober->descriptors = descriptors;
-	prober->route = route;
 	prober->max_sockets = descriptors_for_probes(descriptors);
-	prober->window = window;
 	spare_reset(&prober->spares[0]);
 	spare_reset(&prober->spares[1]);
 	list_init(&prober->waiters);
@@ -115,11 +100,6 @@ void prober_free(struct prober *prober)
 	closep(&prober->spares[0].fd);
 	closep(&prober->spares[1].fd);
 	free(prober);
-}
-
-void prober_set_window(struct prober *prober, unsigned window)
-{
-	prober->window = window;
 }
 
 const struct prober_counters *prober_counters(const struct prober *prober)
@@ -420,78 +400,4 @@ void prober_wait(struct prober *prober, struct prober_waiter *waiter)
 		ev_timer_set(&prober->retry, RETRY_INTERVAL, 0.);
 		ev_timer_start(prober->loop, &prober->retry);
 	}
-}
-
-static int compare_windows(const void *a, const void *b)
-{
-	const struct host_window *one = a, *other = b;
-
-	return address_compare(&one->host, &other->host);
-}
-
-int host_window_get(struct prober *prober, const union address *address,
-		    struct host_window **ret_window)
-{
-	struct host_window key = { .host = *address };
-	struct host_window **found, *window;
-	int is_local = route_is_local(prober->route, address);
-
-	if (is_local < 0)
-		return is_local;
-	if (is_local) {
-		*ret_window = NULL;
-		return 0;
-	}
-	address_set_port(&key.host, 0);
-	window = calloc(1, sizeof(*window));
-	if (!window)
-		return -ENOMEM;
-	window->prober = prober;
-	window->host = key.host;
-	list_init(&window->waiters);
-
-	found = tsearch(window, &prober->windows, compare_windows);
-	if (!found || *found != window)
-		free(window);
-	if (!found)
-		return -ENOMEM;
-	(*found)->n_users++;
-	*ret_window = *found;
-	return 0;
-}
-
-void host_window_put(struct host_window *window)
-{
-	if (!window || --window->n_users > 0)
-		return;
-	tdelete(window, &window->prober->windows, compare_windows);
-	free(window);
-}
-
-bool host_window_enter(struct host_window *window)
-{
-	if (!window)
-		return true;
-	if (window->n_under_way >= window->prober->window)
-		return false;
-	window->n_under_way++;
-	return true;
-}
-
-void host_window_leave(struct host_window *window)
-{
-	if (!window)
-		return;
-	window->n_under_way--;
-	wake_first(&window->waiters);
-}
-
-void host_window_wait(struct host_window *window, struct prober_waiter *waiter)
-{
-	list_append(&window->waiters, &waiter->link);
-}
-
-void host_window_pass_on(struct host_window *window)
-{
-	wake_first(&window->waiters);
 }

@@ -20,7 +20,6 @@ struct prober_counters {
 };
 
 struct prober;
-struct route;
 
 /* Waits until it is worth trying again; embedded in who was starved. */
 struct prober_waiter {
@@ -28,22 +27,13 @@ struct prober_waiter {
 	void (*ready)(struct prober_waiter *waiter);
 };
 
-/*
- * How many probes are under way to one foreign host, whoever they are for. A window is shared by
- * all that ask about the same address at the same time.
- */
-struct host_window;
+/* Takes the first of them off, if there is one, and calls ready(). */
+void prober_wake_first(struct list *waiters);
 
-/*
- * `window`: so many probes at once to one foreign host; the number of all follows from
- * `descriptors`, which stay the caller's, as `route` does. 0 or -errno.
- */
+/* How many probes there may be follows from `descriptors`, which stay the caller's. 0 or -errno. */
 int prober_new(struct prober **ret_prober, struct ev_loop *loop,
-	       const struct descriptors *descriptors, struct route *route, unsigned window);
+	       const struct descriptors *descriptors);
 void prober_free(struct prober *prober);
-
-/* Another window from now on. */
-void prober_set_window(struct prober *prober, unsigned window);
 
 const struct prober_counters *prober_counters(const struct prober *prober);
 
@@ -81,21 +71,3 @@ void prober_make_way(struct prober *prober, uint16_t port);
  * milliseconds: not all that can run short is ours to count.
  */
 void prober_wait(struct prober *prober, struct prober_waiter *waiter);
-
-/*
- * The window for the host of `address`, NULL in *ret_window if it is this host, which needs none.
- * The caller gives it back. 0 or -ENOMEM.
- */
-int host_window_get(struct prober *prober, const union address *address,
-		    struct host_window **ret_window);
-void host_window_put(struct host_window *window);
-
-/* One more under way, unless there are as many as there may be; NULL always has room. */
-bool host_window_enter(struct host_window *window);
-void host_window_leave(struct host_window *window);
-
-/* As prober_wait(), for room in the window. */
-void host_window_wait(struct host_window *window, struct prober_waiter *waiter);
-
-/* For who was told of room and doesn't take it: the next one is told. */
-void host_window_pass_on(struct host_window *window);

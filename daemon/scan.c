@@ -198,6 +198,7 @@ static int start_sweep(struct scan *scan)
 		.turns = &daemon->turns,
 		.user = scan->request->connection->user,
 		.prober = daemon->prober,
+		.windows = &daemon->windows,
 		.sockdiag = daemon->sockdiag,
 		.via = params->via,
 		.ports = scan->ports,

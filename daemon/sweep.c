@@ -423,7 +423,7 @@ static void sweep_freep(struct sweep **sweep)
 static int open_windows(struct sweep *sweep)
 {
 	for (size_t i = 0; i < sweep->n_addresses; i++) {
-		int r = host_window_get(sweep->config.prober,
+		int r = host_window_get(sweep->config.windows,
 					&sweep->config.addresses->addresses[i], &sweep->windows[i]);
 
 		if (r < 0)

@@ -8,6 +8,7 @@
 #include "calls.h"
 #include "probe.h"
 #include "turn.h"
+#include "window.h"
 
 /* Milliseconds that a sweep waits for room without getting on, its timeout apart. */
 #define SWEEP_PATIENCE_MS 30000
@@ -40,6 +41,7 @@ struct sweep_config {
 	struct turns *turns;
 	struct user *user; /* who asks */
 	struct prober *prober;
+	struct windows *windows;
 	struct sockdiag *sockdiag;
 	enum via via;
 	/* The ports in their order: an array if it is there, else the list. */
