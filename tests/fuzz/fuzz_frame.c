@@ -25,7 +25,7 @@ static enum outcome next_of_whole(struct input *input, size_t limit, struct fram
 {
 	while (input->position < input->size) {
 		const char *start = input->data + input->position;
-		size_t left = input->size - input->position, length = 0;
+		size_t left = input->size - input->position, length = 0, blank = 0;
 		enum framing framing;
 
 		while (length < left && start[length] != '\n' && start[length] != '\0')
@@ -36,7 +36,9 @@ static enum outcome next_of_whole(struct input *input, size_t limit, struct fram
 			length--;
 		if (length > limit)
 			return TOO_LARGE;
-		if (framing == FRAMING_LINE && length == 0)
+		while (blank < length && strchr(" \t\r", start[blank]))
+			blank++;
+		if (framing == FRAMING_LINE && blank == length)
 			continue;
 		*ret_frame = (struct frame){ .data = start, .size = length, .framing = framing };
 		return MESSAGE;
