@@ -34,19 +34,24 @@ void address_unmap(union address *address)
 	*address = (union address){ .in = { .sin_family = AF_INET, .sin_addr = mapped } };
 }
 
-/* By its name, or else by its number, as getaddrinfo() has it. 0 and errno if there is none. */
-static unsigned interface_index(const char *text)
+/* By its name, or else by its number, as getaddrinfo() has it. 0, -ENODEV or -EMFILE. */
+static int interface_index(const char *text, uint32_t *ret_index)
 {
-	unsigned index = if_nametoindex(text);
 	char *end, name[IF_NAMESIZE];
 	unsigned long number;
 
-	if (index != 0 || errno != ENODEV || text[0] < '1' || text[0] > '9')
-		return index;
+	*ret_index = if_nametoindex(text);
+	if (*ret_index != 0)
+		return 0;
+	/* Without a descriptor to ask with glibc says ENOENT. */
+	if (errno != ENODEV)
+		return -EMFILE;
 	number = strtoul(text, &end, 10);
-	if (*end == '\0' && number <= INT_MAX && if_indextoname((unsigned)number, name))
-		return (unsigned)number;
-	errno = *end == '\0' && errno != ENXIO ? errno : ENODEV;
+	if (text[0] < '1' || text[0] > '9' || *end != '\0' || number > INT_MAX)
+		return -ENODEV;
+	if (!if_indextoname((unsigned)number, name))
+		return errno == ENXIO ? -ENODEV : -EMFILE;
+	*ret_index = (uint32_t)number;
 	return 0;
 }
 
@@ -64,10 +69,10 @@ static int parse_in6(union address *ret_address, const char *text)
 	if (inet_pton(AF_INET6, literal, &address.in6.sin6_addr) != 1)
 		return -EINVAL;
 	if (percent) {
-		address.in6.sin6_scope_id = interface_index(percent + 1);
-		/* Without a descriptor to ask with glibc says ENOENT. */
-		if (address.in6.sin6_scope_id == 0)
-			return errno == ENODEV ? -ENODEV : -EMFILE;
+		int r = interface_index(percent + 1, &address.in6.sin6_scope_id);
+
+		if (r < 0)
+			return r;
 	}
 	address_unmap(&address);
 	*ret_address = address;
@@ -152,7 +157,7 @@ int address_source(const union address *address, union address *ret_source)
 	union address source = { 0 };
 	socklen_t size = sizeof(source);
 
-	fd = socket(address->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(address->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, &address->sa, address_size(address)) < 0 ||
 	    getsockname(fd, &source.sa, &size) < 0)
 		return negative_errno();

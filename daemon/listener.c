@@ -109,6 +109,9 @@ static int clear_stale(const struct sockaddr_un *address, socklen_t size, const 
 	}
 	if (address->sun_path[0] == '\0' || (r != -ECONNREFUSED && r != -ENOENT))
 		return r;
+	/* A daemon that was just ending may have removed it. */
+	if (lstat(name, &status) < 0)
+		return errno == ENOENT ? 0 : -errno;
 	if (stat(name, &status) < 0 || !S_ISSOCK(status.st_mode)) {
 		log_error("%s is in the way, and no socket; remove it, or give another --socket",
 			  name);

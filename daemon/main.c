@@ -272,9 +272,12 @@ int main(int argc, char *argv[])
 	if (r >= 0)
 		r = daemon_open(&daemon);
 	if (r == -EMFILE)
-		log_error("can't start with so few descriptors; raise LimitNOFILE=, or ulimit -n, "
-			  "to %u or more",
-			  DESCRIPTORS_MIN);
+		log_error("can't start with a limit of %u descriptors; raise LimitNOFILE=, or "
+			  "ulimit -n, to %u or more",
+			  daemon.descriptors.limit,
+			  daemon.descriptors.limit < DESCRIPTORS_MIN
+				  ? DESCRIPTORS_MIN
+				  : 2 * daemon.descriptors.limit);
 	else if (r < 0)
 		log_error("can't start: %s", strerror(-r));
 	if (r >= 0)

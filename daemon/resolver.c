@@ -36,8 +36,9 @@ struct lookup {
 	ares_channel channel;
 	struct list sockets; /* of lookup_socket::link */
 	ev_timer timer;
-	double began;  /* see monotonic_now() */
-	bool is_ended; /* c-ares has told, but the channel is still in its hands */
+	double began;     /* see monotonic_now() */
+	bool is_retrying; /* there was no descriptor to ask with */
+	bool is_ended;    /* c-ares has told, but the channel is still in its hands */
 	int status;
 	int error; /* errno: why there is no answer, whatever c-ares says */
 	struct address_list addresses;
@@ -211,6 +212,7 @@ static bool try_again_later(struct lookup *lookup)
 		return false;
 	}
 	close_channel(lookup);
+	lookup->is_retrying = true;
 	lookup->is_ended = false;
 	ev_timer_stop(loop, &lookup->timer);
 	ev_timer_set(&lookup->timer, RETRY_INTERVAL, 0.);
@@ -402,9 +404,9 @@ static void lookup_free(struct lookup *lookup)
 
 const char *lookup_lacks(const struct lookup *lookup)
 {
-	if (lookup->channel)
-		return NULL;
-	return lookup->began == 0. ? "places for look-ups" : "descriptors";
+	if (lookup->began == 0.)
+		return "places for look-ups";
+	return lookup->is_retrying ? "descriptors" : NULL;
 }
 
 void lookup_cancel(struct lookup *lookup)

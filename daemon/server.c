@@ -76,6 +76,7 @@ static void pause_accepting(struct server *server, int error)
 	ev_timer_start(daemon->loop, &server->resume);
 }
 
+/* Takes `fd`, and closes it if it fails. */
 static int add_connection(struct server *server, int fd, bool ends_daemon)
 {
 	struct connection *connection;
@@ -159,16 +160,17 @@ static void describe(struct server *server, const char *what)
 		 used > 0 ? ", " : "", what);
 }
 
-/* Serves who is connected, or listens: the socket is the server's then. */
-static int take_passed_socket(struct server *server, int fd)
+/* Serves who is connected, or listens. Takes the descriptor, and closes it if it fails. */
+static int take_passed_socket(struct server *server, int passed)
 {
+	_cleanup_(closep) int fd = passed;
 	struct listening_socket socket;
 	int r;
 
 	if (sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 0) > 0) {
 		r = listener_set_flags(fd);
 		if (r >= 0)
-			r = add_connection(server, fd, true);
+			r = add_connection(server, steal_fd(&fd), true);
 		if (r >= 0)
 			describe(server, "the client that was passed in");
 		return r;
@@ -178,6 +180,7 @@ static int take_passed_socket(struct server *server, int fd)
 	r = listener_adopt(&socket, fd);
 	if (r < 0)
 		return r;
+	steal_fd(&fd);
 	add_listener(server, &socket);
 	describe(server, socket.name);
 	return 0;

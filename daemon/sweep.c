@@ -6,7 +6,7 @@
 
 /* Probes started in one slice, some 0.15 ms on this host: a check waits for one of each sweep. */
 #define SLICE 16
-/* Probes given up or expired in one turn of the loop, some 0.2 ms. */
+/* Probes given up or expired in one slice, some 0.2 ms. */
 #define CLOSE_SLICE 32
 
 /* A probe that is pending. */
@@ -35,14 +35,13 @@ struct sweep {
 	/* Where to go on: this port on this address, the cursor standing behind it. */
 	struct portlist_cursor cursor;
 	size_t index;
-	uint16_t port;
-	uint16_t address;
+	uint16_t port, address;
 	size_t n_decided;
 	struct list pending;         /* of probe::link */
 	int starved_of;              /* errno, 0 for the window */
 	struct host_window *awaited; /* whose room it waits for, or was told of */
 	double starving_since;       /* with nothing under way; 0: it is not */
-	bool in_run;                 /* see prober_note_refusal() */
+	bool is_in_run;              /* see prober_note_refusal() */
 	bool is_ended;
 };
 
@@ -60,9 +59,9 @@ static struct ev_loop *loop_of(const struct sweep *sweep)
 
 static void end_run(struct sweep *sweep)
 {
-	if (sweep->in_run)
+	if (sweep->is_in_run)
 		prober_end_run(sweep->config.prober);
-	sweep->in_run = false;
+	sweep->is_in_run = false;
 }
 
 static enum progress end(struct sweep *sweep, enum sweep_end how, int error, uint16_t port)
@@ -100,7 +99,8 @@ static enum progress mark_unreachable(struct sweep *sweep, uint16_t address, uin
 static enum progress settle(struct sweep *sweep, size_t index, uint16_t port, uint16_t address,
 			    enum outcome outcome)
 {
-	struct tally *tally = sweep->tallies ? &sweep->tallies[index] : &(struct tally){ 1 };
+	struct tally *tally =
+		sweep->tallies ? &sweep->tallies[index] : &(struct tally){ .unanswered = 1 };
 	struct verdict verdict = { .port = port, .index = index };
 
 	if (!tally_add(tally, address, outcome))
@@ -142,8 +142,10 @@ static enum progress probe_answered(struct probe *probe, bool is_late)
 	ev_io_stop(loop_of(sweep), &probe->writable);
 	outcome = prober_collect(sweep->config.prober, sweep->config.user, &address, probe->fd,
 				 &error);
-	/* Cut short on this host, by a lack of memory or by ss -K, it has not been answered. */
-	if (outcome == OUTCOME_STARVED && !is_late)
+	/* Cut short by a lack of memory here, or by ss -K, it has not been answered. */
+	if (outcome == OUTCOME_STARVED && is_late)
+		outcome = OUTCOME_TIMEOUT;
+	else if (outcome == OUTCOME_STARVED)
 		outcome = prober_connect(sweep->config.prober, sweep->config.user, &address,
 					 !sweep->windows[address_index], &probe->fd, &error);
 	if (outcome == OUTCOME_PENDING && !is_late) {
@@ -174,12 +176,11 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int revents)
 	struct probe *probe = container_of(watcher, struct probe, writable);
 
 	(void)revents;
-	if (probe->sweep->is_ended) {
-		/* Given up, and soon closed: see dismantle(). */
+	/* Given up, and soon closed: see dismantle(). */
+	if (probe->sweep->is_ended)
 		ev_io_stop(loop, watcher);
-		return;
-	}
-	probe_answered(probe, false);
+	else
+		probe_answered(probe, false);
 }
 
 /* For the probe whose time is over first; or, with none under way, for the end of patience. */
@@ -217,18 +218,29 @@ static enum progress expire(struct sweep *sweep)
 	return WAITS;
 }
 
+bool sweep_is_starved(const struct sweep *sweep, struct sweep_result *ret_result)
+{
+	*ret_result = (struct sweep_result){
+		.end = sweep->starved_of ? SWEEP_STARVED : SWEEP_CROWDED,
+		.error = sweep->starved_of,
+		.port = sweep->port,
+	};
+	return list_empty(&sweep->pending) && !list_empty(&sweep->waiter.link) &&
+	       sweep->starving_since != 0.;
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct sweep *sweep = container_of(watcher, struct sweep, timer);
+	struct sweep_result result;
 
 	(void)loop;
 	(void)revents;
 	if (!list_empty(&sweep->pending))
 		expire(sweep);
-	else if (!list_empty(&sweep->waiter.link) && sweep->starving_since != 0. &&
+	else if (sweep_is_starved(sweep, &result) &&
 		 monotonic_now() >= sweep->starving_since + sweep->config.patience_ms / 1e3)
-		end(sweep, sweep->starved_of ? SWEEP_STARVED : SWEEP_CROWDED, sweep->starved_of,
-		    sweep->port);
+		end(sweep, result.end, result.error, result.port);
 	else
 		set_timer(sweep);
 }
@@ -307,7 +319,7 @@ static enum outcome probe(struct sweep *sweep, const union address *address, int
 		host_window_leave(window);
 	if (outcome == OUTCOME_REFUSED && !window && sweep->config.n_ports > 1) {
 		prober_note_refusal(sweep->config.prober, address);
-		sweep->in_run = true;
+		sweep->is_in_run = true;
 	}
 	return outcome;
 }

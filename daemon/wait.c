@@ -13,6 +13,8 @@ struct wait {
 	struct turn turn;    /* for that look */
 	ev_timer deadline;
 	double looked; /* when the last look began */
+	/* How the last look ended, if it was for lack of room; SWEEP_DONE: it was not. */
+	struct sweep_result shortage;
 };
 
 static void wait_free(struct wait *wait)
@@ -109,6 +111,15 @@ static void fail_unnamed(struct wait *wait)
 		     params->host, params->deadline_ms);
 }
 
+/* Whether the look that is, or was last, lacks room; of the port it says nothing. */
+static bool is_starved(const struct wait *wait, struct sweep_result *ret_shortage)
+{
+	if (wait->look.sweep)
+		return sweep_is_starved(wait->look.sweep, ret_shortage);
+	*ret_shortage = wait->shortage;
+	return wait->shortage.end != SWEEP_DONE;
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
 {
 	struct wait *wait = container_of(watcher, struct wait, deadline);
@@ -117,12 +128,18 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int revents)
 	/* Nothing was seen in time: that is a timeout. */
 	enum status status = wait->last.status ? wait->last.status : STATUS_CLOSED;
 	enum reason reason = wait->last.status ? wait->last.reason : REASON_TIMEOUT;
+	struct sweep_result shortage;
 	json_t *members;
 
 	(void)loop;
 	(void)revents;
 	if (wait->target.lookup) {
 		fail_unnamed(wait);
+		return;
+	}
+	if (!wait->last.status && is_starved(wait, &shortage)) {
+		wait_free(wait);
+		sweep_fail_request(request, params->host, params->via, &shortage, true);
 		return;
 	}
 	members = describe_last_seen(wait, status, reason);
@@ -160,6 +177,7 @@ static void on_looked(struct look *look, const struct sweep_result *result)
 	}
 	if (result->end == SWEEP_STARVED || result->end == SWEEP_CROWDED) {
 		/* Its own time is not over: the deadline is. */
+		wait->shortage = *result;
 		look_later(wait);
 		return;
 	}

@@ -50,6 +50,12 @@ class Test(unittest.TestCase):
         with self.namespace.entered():
             return self.enterContext(closed_port(host))
 
+    def n_opened(self):
+        """Connections that were ever begun in the namespace."""
+        names, values = [line.split() for line in self.namespace.run(
+            "grep ^Tcp: /proc/net/snmp").splitlines()]
+        return int(values[names.index("ActiveOpens")])
+
     def n_in_state(self, state):
         return len(self.namespace.run(f"ss -Htan state {state}").splitlines())
 
@@ -167,13 +173,12 @@ class LinkLocal(Test):
         address = self.namespace.run("ip -6 -o addr show dev void scope link").split()[3]
         address = address.split("/")[0]
         host = address + "%void"
-        index = self.namespace.run("cat /sys/class/net/void/ifindex 2>/dev/null || "
-                                   "ip -o link show void").split(":")[0].strip()
+        index = self.namespace.run("ip -o link show void").split(":")[0]
         port = self.listen("::")
         for interface in ("void", index):
             result = self.daemon.result("check", {"port": port, "host": f"{address}%{interface}"})
             self.assertEqual((result["status"], result["address"]), ("open", host))
-        for interface in ("nowhere", "999999", "0", f"{index}x", "-1", "99999999999"):
+        for interface in ("nowhere", "999999", "0", f"{index}x", "-1", "9" * 11, "9" * 20):
             error = self.daemon.error("check", {"port": port, "host": f"{address}%{interface}"})
             self.assertEqual(error["data"]["parameter"], "host")
         for _ in range(3):
@@ -419,14 +424,15 @@ class Descriptors(Test):
                 self.assertEqual((error["code"], error["data"]),
                                  (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
                 error = client.call("wait", {"port": port, "deadline_ms": 300})["error"]
-                self.assertEqual(error["data"]["error"], "DeadlineExceeded")
+                self.assertEqual(error["data"], {"error": "ResourcesExhausted",
+                                                 "resource": "descriptors"})
                 # Looks that end for want of a descriptor are no news, and do not end the wait.
+                began = time.monotonic()
                 error = client.call("wait", {"port": port, "deadline_ms": 500, "timeout_ms": 50,
                                              "interval_ms": 50})["error"]
-                self.assertGreaterEqual(error["data"].pop("waited_ms"), 500)
-                self.assertEqual(error["data"], {"error": "DeadlineExceeded", "host": "127.0.0.1",
-                                                 "port": port, "status": "closed",
-                                                 "reason": "timeout"})
+                self.assertGreaterEqual(time.monotonic() - began, 0.5)
+                self.assertEqual(error["data"], {"error": "ResourcesExhausted",
+                                                 "resource": "descriptors"})
                 error = client.call("check", {"port": port, "via": "bind"})["error"]
                 self.assertEqual((error["code"], error["data"]),
                                  (3, {"error": "ResourcesExhausted", "resource": "descriptors"}))
@@ -464,9 +470,18 @@ class Starved(Test):
         with self.daemon.client() as client:
             for _ in range(3):
                 client.start("scan", {"ports": "1-1000"})
+            self.assertTrue(client.is_silent(1))
             before = self.daemon.cpu_seconds()
             self.assertTrue(client.is_silent(1))
             self.assertLess(self.daemon.cpu_seconds() - before, 0.5)
+
+    def test_wait_says_nothing_of_a_port_that_it_could_not_look_at(self):
+        self.start("echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range")
+        self.listen(port=40000)
+        for params in ({"deadline_ms": 200}, {"deadline_ms": 600, "timeout_ms": 50}):
+            error = self.daemon.error("wait", {"port": 9, **params})
+            self.assertEqual(error["data"], {"error": "ResourcesExhausted",
+                                             "resource": "source ports"})
 
     def test_a_foreign_host_sees_no_probe_that_there_is_no_room_for(self):
         self.start(VOID, "--allow", "10.9.0.0/24", nofile=80)
@@ -479,24 +494,39 @@ class Starved(Test):
             self.assertTrue(client.is_silent(1))
             self.assertEqual(self.n_opened(), before)
 
-    def n_opened(self):
-        """Connections that were ever begun in the namespace."""
-        names, values = [line.split() for line in self.namespace.run(
-            "grep ^Tcp: /proc/net/snmp").splitlines()]
-        return int(values[names.index("ActiveOpens")])
-
 
 class CutShort(Test):
+    """An administrator may end any connection; that says nothing about the port."""
+
+    def end_pending(self):
+        return self.namespace.run(f"ss -HKtan state syn-sent dst {NOBODY}").splitlines()
+
     def test_is_asked_again(self):
-        """An administrator may end any connection; that says nothing about the port."""
+        self.start(VOID)
+        for method, params, n in (("check", {"port": 80}, 1), ("scan", {"ports": "80-83"}, 4)):
+            with self.daemon.client() as client:
+                client.start(method, {"host": NOBODY, "timeout_ms": 60000, **params})
+                self.assertTrue(wait_for(lambda: self.n_in_state("syn-sent") == n))
+                before = self.n_opened()
+                if len(self.end_pending()) < n:
+                    self.skipTest("this kernel ends no connections for ss -K")
+                self.assertTrue(wait_for(lambda: self.n_opened() == before + n))
+                self.assertEqual(self.n_in_state("syn-sent"), n)
+                self.assertTrue(client.is_silent(0))
+            self.assertTrue(wait_for(lambda: self.n_in_state("syn-sent") == 0))
+
+    def test_when_it_is_too_late(self):
         self.start(VOID)
         with self.daemon.client() as client:
             for method, params in (("check", {"port": 80}), ("scan", {"ports": "80-83"})):
-                client.start(method, {"host": NOBODY, "timeout_ms": 1500, **params})
+                client.start(method, {"host": NOBODY, "timeout_ms": 500, **params})
                 self.assertTrue(wait_for(lambda: self.n_in_state("syn-sent") > 0))
-                self.assertTrue(client.is_silent(0.2))
-                if not self.namespace.run(f"ss -HKtan state syn-sent dst {NOBODY}"):
-                    self.skipTest("this kernel ends no connections for ss -K")
+                os.kill(self.daemon.pid, signal.SIGSTOP)
+                try:
+                    self.end_pending()
+                    time.sleep(0.6)
+                finally:
+                    os.kill(self.daemon.pid, signal.SIGCONT)
                 result = client.receive()["result"]
                 if method == "check":
                     self.assertEqual((result["status"], result["reason"]), ("closed", "timeout"))

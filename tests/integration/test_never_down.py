@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import json
-import mmap
 import os
 import random
 import resource
@@ -18,6 +17,7 @@ import unittest
 
 import harness
 import users
+from clock import Clock
 from harness import (Daemon, INSTRUMENTED, Namespace, closed_port, listener, require, require_root,
                      reset_on_close, silent_port, wait_for)
 
@@ -290,29 +290,11 @@ class Journal(unittest.TestCase):
             self.assertIn("--runtime-dir", daemon.stderr())
 
 
-class Clock(unittest.TestCase):
-    def start(self):
-        """A daemon with a wall clock of its own."""
-        module = os.environ.get("CLOCK_JUMP")
-        if not module or harness.WRAPPER:
-            self.skipTest("no CLOCK_JUMP to be loaded")
-        directory = self.enterContext(tempfile.TemporaryDirectory())
-        path = os.path.join(directory, "offset")
-        with open(path, "w+b") as file:
-            file.write(struct.pack("d", 0.0))
-            file.flush()
-            self.offset = mmap.mmap(file.fileno(), 8)
-        sanitizers = {**harness.SANITIZER_OPTIONS}
-        sanitizers["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
-        self.daemon = self.enterContext(Daemon(POOL, env={
-            **sanitizers, "LD_PRELOAD": module, "CLOCK_OFFSET": path}))
-        self.daemon.call("info")
-
-    def jump(self, seconds):
-        self.offset[:] = struct.pack("d", seconds)
-
+class ClockIsSet(unittest.TestCase):
     def test_jumps(self):
-        self.start()
+        clock = Clock(self)
+        self.daemon = self.enterContext(Daemon(POOL, env=clock.env))
+        self.daemon.call("info")
         for seconds in 86400.0, -86400.0, 0.0:
             with self.subTest(seconds), silent_port() as silent, harness.closed_port() as closed, \
                     self.daemon.client() as client, self.daemon.client() as other:
@@ -324,7 +306,7 @@ class Clock(unittest.TestCase):
                 client.start("wait", {"port": closed, "deadline_ms": 1500, "interval_ms": 100})
                 client.start("wait", {"port": silent, "deadline_ms": 1200, "timeout_ms": 1000})
                 time.sleep(0.3)
-                self.jump(seconds)
+                clock.jump(seconds)
                 took = {}
                 for _ in range(4):
                     answer = client.receive()
