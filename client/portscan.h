@@ -305,7 +305,10 @@ struct portscan_wait_result {
 	int64_t waited_ms;
 };
 
-/* Waits until a port is open (or closed). A deadline that is over is the error DeadlineExceeded. */
+/*
+ * Waits until a port is open (or closed). A deadline that is over is the error DeadlineExceeded; or
+ * NameNotFound or ResourcesExhausted, if the port could not be looked at in all that time.
+ */
 int portscan_wait(struct portscan *p, const struct portscan_wait_args *args,
 		  struct portscan_wait_result *ret_result);
 

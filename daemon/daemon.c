@@ -56,8 +56,7 @@ int daemon_open(struct daemon *daemon)
 	turns_init(&daemon->turns, daemon->loop);
 	places_init(&daemon->who_places, WHO_MAX, CHARGE_WHO);
 	r = route_init(&daemon->route);
-	daemon->windows.route = &daemon->route;
-	daemon->windows.limit = daemon->config.window;
+	windows_init(&daemon->windows, &daemon->route, daemon->config.window);
 	if (r >= 0)
 		r = prober_new(&daemon->prober, daemon->loop, &daemon->descriptors);
 	if (r >= 0)

@@ -239,7 +239,7 @@ static enum outcome ask_for_icmp(int fd, const union address *address, int *ret_
 	return judge(error, address);
 }
 
-/* Only what connect() brings about comes here. */
+/* What came of one try, room for it included. */
 static enum outcome count(struct prober *prober, enum outcome outcome)
 {
 	struct prober_counters *counters = &prober->counters;
@@ -319,7 +319,7 @@ static enum outcome connect_once(struct prober *prober, const struct user *user,
 static bool is_source_in_the_way(const struct prober *prober, const struct spare *spare,
 				 enum outcome outcome, int error)
 {
-	/* For minutes it would keep a port from others that a sweep has for less than a second. */
+	/* It would keep the port from others for minutes, when the sweep is long over. */
 	if (outcome == OUTCOME_PENDING)
 		return spare->source != 0;
 	return outcome == OUTCOME_STARVED && error == EADDRNOTAVAIL &&

@@ -40,8 +40,9 @@ const struct prober_counters *prober_counters(const struct prober *prober);
 /*
  * Starts a connection to `address` for `user`, who is charged for it while it is pending: at most
  * half of what the others leave, but for root. On this host (`is_local`) the verdict is there at
- * once. OUTCOME_PENDING: *ret_fd is to be watched for writing, then prober_collect() or
- * prober_abandon() takes it back. OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an
+ * once, but where packets are dropped; another sees nothing of a probe that there is no room for.
+ * OUTCOME_PENDING: *ret_fd is to be watched for writing, then prober_collect(), prober_abandon() or
+ * prober_expire() takes it back. OUTCOME_UNREACHABLE and OUTCOME_STARVED: *ret_error is why, an
  * errno. Never blocks.
  */
 enum outcome prober_connect(struct prober *prober, struct user *user, const union address *address,

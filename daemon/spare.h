@@ -1,8 +1,8 @@
 /*
  * spare.h: the socket that a refusal left as good as new, for the next port. In a run of refusals
  * from one host it gets a source port of its own: connect() looks for one each time, which is a
- * fifth of what a refusal costs. Nobody can listen on that port meanwhile: the probe of it, which
- * meets itself, is not mistaken in taking it for closed.
+ * fifth of what a refusal costs. Nobody can listen there meanwhile, on that port of that address:
+ * the probe of it, which meets itself, is not mistaken in taking it for closed.
  */
 
 #pragma once

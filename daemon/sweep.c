@@ -225,8 +225,7 @@ bool sweep_is_starved(const struct sweep *sweep, struct sweep_result *ret_result
 		.error = sweep->starved_of,
 		.port = sweep->port,
 	};
-	return list_empty(&sweep->pending) && !list_empty(&sweep->waiter.link) &&
-	       sweep->starving_since != 0.;
+	return list_empty(&sweep->pending) && sweep->starving_since != 0.;
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
@@ -238,7 +237,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *watcher, int revents)
 	(void)revents;
 	if (!list_empty(&sweep->pending))
 		expire(sweep);
-	else if (sweep_is_starved(sweep, &result) &&
+	else if (!list_empty(&sweep->waiter.link) && sweep_is_starved(sweep, &result) &&
 		 monotonic_now() >= sweep->starving_since + sweep->config.patience_ms / 1e3)
 		end(sweep, result.end, result.error, result.port);
 	else

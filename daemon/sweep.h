@@ -68,7 +68,7 @@ struct sweep;
 int sweep_new(struct sweep **ret_sweep, const struct sweep_config *config);
 void sweep_start(struct sweep *sweep);
 
-/* Whether it waits for room with nothing under way; *ret_result is how it ends if that lasts. */
+/* Whether it lacks room, with nothing under way; *ret_result is how it ends if that lasts. */
 bool sweep_is_starved(const struct sweep *sweep, struct sweep_result *ret_result);
 
 /* Ends it without a further callback; probes that are under way are given up. NULL is allowed. */

@@ -111,11 +111,11 @@ static void fail_unnamed(struct wait *wait)
 		     params->host, params->deadline_ms);
 }
 
-/* Whether the look that is, or was last, lacks room; of the port it says nothing. */
+/* Whether the look that is, or that was last, lacks room: of the port that says nothing. */
 static bool is_starved(const struct wait *wait, struct sweep_result *ret_shortage)
 {
-	if (wait->look.sweep)
-		return sweep_is_starved(wait->look.sweep, ret_shortage);
+	if (wait->look.sweep && sweep_is_starved(wait->look.sweep, ret_shortage))
+		return true;
 	*ret_shortage = wait->shortage;
 	return wait->shortage.end != SWEEP_DONE;
 }

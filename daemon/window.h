@@ -9,7 +9,7 @@
 
 struct route;
 
-/* All there are. `tree` is NULL to begin with; the rest is its owner's to set, at any time. */
+/* All there are. `limit` is its owner's to change at any time. */
 struct windows {
 	struct route *route;
 	unsigned limit; /* probes at once to one host */
@@ -17,6 +17,12 @@ struct windows {
 };
 
 struct host_window;
+
+/* `route` stays the caller's. There is nothing to free once all windows were given back. */
+static inline void windows_init(struct windows *windows, struct route *route, unsigned limit)
+{
+	*windows = (struct windows){ .route = route, .limit = limit };
+}
 
 /*
  * The window for the host of `address`, NULL in *ret_window if it is this host, which needs none.
