@@ -336,6 +336,7 @@ static void ask(struct lookup *lookup)
 	};
 	int status;
 
+	lookup->is_retrying = false;
 	status = ares_init_options(&lookup->channel, &options, ARES_OPT_SOCK_STATE_CB);
 	if (status == ARES_SUCCESS) {
 		ares_getaddrinfo(lookup->channel, lookup->name, NULL, &hints, on_answer, lookup);

@@ -420,8 +420,16 @@ class ShortOfDescriptors(Test):
                                                  "resource": "descriptors"})
                 client.start("find", {"host": host, "ports": [port]})
                 self.assertTrue(client.is_silent(0.5))
+                # One that could be asked for in the end, and then was not answered.
+                self.write("resolv.conf", "nameserver 127.0.0.1\n"
+                                          "options retrans:9000 timeout:9 attempts:1\n")
+                client.start("wait", {"host": "silent.test", "port": port, "deadline_ms": 3000})
+                self.assertTrue(client.is_silent(0.3))
                 stack.close()
                 self.assertIn("result", client.receive())
+                self.assertEqual(client.receive()["error"]["data"], {
+                    "error": "NameNotFound", "host": "silent.test",
+                    "detail": "the name servers did not answer in time"})
         self.assertEqual(daemon.result("check", {"host": "in-hosts.test", "port": port})["status"],
                          "open")
 
